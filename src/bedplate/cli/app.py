@@ -1,0 +1,88 @@
+"""The verbs in the order of the manual, the flags that all of them share, and what `--help` says first."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+import bedplate
+from bedplate.cli import artefacts, machine, models, recipes
+from bedplate.cli.verb_help import VerbCommand
+from bedplate.console import Console
+
+MANUAL = """
+Builds foundation models: from raw documents to a released, documented model.
+
+A RECIPE is a YAML file of stages. Each stage makes an artefact: a folder with a manifest that says what it is, where it
+came from and what it cost. What is made already is never made twice; what is interrupted goes on where it stopped.
+"""
+
+EXAMPLES = """
+**Examples**
+
+    # every stage, cached and resumable; then with one field changed
+    bedplate run recipes/quickstart.yaml
+    bedplate run recipes/quickstart.yaml model.steps=20 --replace
+
+    # one stage, and what it needs
+    bedplate pretrain recipes/quickstart.yaml
+
+    # what an artefact is, where it came from, what it cost; its training curve
+    bedplate show runs/quickstart/model --open
+
+    # let the model continue a text; talk to one that was taught to
+    bedplate chat runs/quickstart/release --raw
+    bedplate chat models/smollm2
+
+--json and --quiet may stand anywhere in a command.
+
+Exit codes: 0 done, 2 your mistake (the message says the fix), 1 ours, 130 and 143 stopped by a signal.
+"""
+
+RECIPES, MODELS, ARTEFACTS, MACHINE = "Recipes", "Models", "Artefacts", "This machine"
+
+app = typer.Typer(
+    name="bedplate",
+    help=MANUAL,
+    epilog=EXAMPLES,
+    rich_markup_mode="markdown",
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"bedplate {bedplate.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def shared(
+    context: typer.Context,
+    json: Annotated[
+        bool,
+        typer.Option("--json", help="For machines: progress as JSON lines on stderr, the answer on stdout."),
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but warnings and errors.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and stop.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    context.obj = Console("json" if json else "quiet" if quiet else "auto")
+
+
+app.command("run", rich_help_panel=RECIPES)(recipes.run)
+app.command("curate", cls=VerbCommand, rich_help_panel=RECIPES)(recipes.curate)
+app.command("train-tokenizer", cls=VerbCommand, rich_help_panel=RECIPES)(recipes.train_tokenizer)
+app.command("tokenize", cls=VerbCommand, rich_help_panel=RECIPES)(recipes.tokenize)
+app.command("pretrain", cls=VerbCommand, rich_help_panel=RECIPES)(recipes.pretrain)
+app.command("evaluate", cls=VerbCommand, rich_help_panel=RECIPES)(recipes.evaluate)
+app.command("release", cls=VerbCommand, rich_help_panel=RECIPES)(recipes.release)
+app.command("import", rich_help_panel=MODELS)(models.import_)
+app.command("export", rich_help_panel=MODELS)(models.export)
+app.command("chat", rich_help_panel=MODELS)(models.chat)
+app.command("show", rich_help_panel=ARTEFACTS)(artefacts.show)
+app.command("doctor", rich_help_panel=MACHINE)(machine.doctor)

@@ -1,0 +1,58 @@
+"""`show`: what an artefact is, where it came from, what it cost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bedplate.cli.answer import answer
+from bedplate.console import Console
+from bedplate.errors import StorageError
+
+if TYPE_CHECKING:
+    from bedplate.ledger import Artefact
+
+
+def show(
+    context: typer.Context,
+    path: Annotated[Path, typer.Argument(help="The artefact's folder.", show_default=False)],
+    verify: Annotated[bool, typer.Option("--verify", help="Read every file again and compare its hash.")] = False,
+    open_page: Annotated[bool, typer.Option("--open", help="Open its page in the browser.")] = False,
+) -> None:
+    """Show an artefact: what it is, its lineage back to the raw sources, its cost, its measures, its page.
+
+    Examples: bedplate show runs/quickstart/model --open
+
+    bedplate show runs/quickstart/release --verify
+    """
+    from bedplate.ledger.artefact import open_artefact
+    from bedplate.ledger.description import describe, facts
+
+    console: Console = context.obj
+    artefact = open_artefact(path)
+    if verify:
+        artefact.verify()
+    if console.mode == "json":
+        answer({**facts(artefact), "verified": verify or None}, console)
+    else:
+        typer.echo(describe(artefact))
+        if verify:
+            typer.echo(f"\nverified: all {len(artefact.manifest.outputs)} files are what they were when it was made")
+    if console.mode != "json" or open_page:
+        _page(artefact, console, open_page)
+
+
+def _page(artefact: Artefact, console: Console, open_page: bool) -> None:
+    from bedplate.report.artefact_page import write_page
+
+    try:
+        page = write_page(artefact)
+    except StorageError as error:  # somebody else's folder, or a full disk: what was shown is still true
+        console.warn(f"its page can't be written: {error.problem}")
+        return
+    if console.mode != "json":
+        typer.echo(f"\npage: {page}")
+    if open_page:
+        typer.launch(page.resolve().as_uri())

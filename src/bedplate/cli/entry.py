@@ -1,0 +1,83 @@
+"""From arguments to an exit code: errors become one plain message, signals end in order.
+
+0 done; 1 our fault; 2 the user's mistake; 130 Ctrl-C; 143 SIGTERM.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from types import FrameType
+
+from bedplate.console import Console
+from bedplate.errors import BedplateError
+
+INTERRUPTED = 128 + signal.SIGINT
+TERMINATED = 128 + signal.SIGTERM
+STOPPED = "stopped; what was finished is kept; run the same command to go on"
+
+GLOBAL_FLAGS = ("--json", "--quiet")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code. `arguments` are this process's own unless given."""
+    given = flags_first(sys.argv[1:] if arguments is None else arguments)
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        code = _run(given or ["--help"])
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader of our answer (head, less) has seen enough. Python would complain once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    return code
+
+
+def flags_first(arguments: Sequence[str]) -> list[str]:
+    """The arguments with the global flags in front, so that they may stand anywhere before a "--"."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    flags = [word for word in arguments[:end] if word in GLOBAL_FLAGS]
+    return [*flags, *(word for word in arguments[:end] if word not in GLOBAL_FLAGS), *arguments[end:]]
+
+
+def _run(arguments: list[str]) -> int:
+    from bedplate.cli.app import app
+
+    speak = Console("json" if "--json" in arguments else "auto")
+    try:
+        code = app(arguments, prog_name="bedplate", standalone_mode=False)
+    except BedplateError as error:
+        speak.fail(error.problem, error.fix)
+        return error.exit_code
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    except SystemExit as end:
+        code = end.code
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        if type(error).__name__ == "Abort":  # typer's word for Ctrl-C or Ctrl-D at a prompt
+            code = INTERRUPTED
+        elif callable(message := getattr(error, "format_message", None)):  # typer's errors in the arguments
+            speak.fail(message(), _help_hint(error))
+            return 2
+        else:
+            speak.fail(f"this is our fault, not yours: {type(error).__name__}: {error}", None)
+            traceback.print_exc()
+            return 1
+    if code in (INTERRUPTED, TERMINATED):
+        speak.warn(STOPPED)
+    return code if isinstance(code, int) else 0
+
+
+def _terminate(signum: int, frame: FrameType | None) -> None:
+    """On SIGTERM unwind as at an exit, so that `finally` blocks run. Not KeyboardInterrupt: a prompt may catch that."""
+    raise SystemExit(TERMINATED)
+
+
+def _help_hint(error: Exception) -> str:
+    context = getattr(error, "ctx", None)
+    return f"See: {getattr(context, 'command_path', 'bedplate')} --help"

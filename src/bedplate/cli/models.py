@@ -1,0 +1,91 @@
+"""`import`, `export` and `chat`: models from elsewhere, to elsewhere, and at the terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bedplate.cli.answer import answer, artefact_facts
+from bedplate.cli.recipes import Replace
+from bedplate.console import Console
+
+
+def import_(
+    context: typer.Context,
+    src: Annotated[
+        str, typer.Argument(help="A hub id (owner/name), a Hugging Face folder, or a .gguf file.", show_default=False)
+    ],
+    out: Annotated[Path, typer.Argument(help="The model folder to make.", show_default=False)],
+    revision: Annotated[str | None, typer.Option(help="With a hub id: the commit to pin.")] = None,
+    replace: Replace = False,
+) -> None:
+    """Bring in a model from the Hugging Face hub, a folder or a GGUF file.
+
+    Examples: bedplate import SmolLM2-135M-Instruct.Q4_1.gguf models/smollm2
+
+    bedplate import owner/name models/name --revision 1a2b3c4
+    """
+    from bedplate.families.imports import import_model
+
+    console: Console = context.obj
+    artefact = import_model(src, out, revision=revision, console=console, replace=replace)
+    console.say(f"next: bedplate chat {artefact.path}")
+    answer(artefact_facts(artefact), console)
+
+
+def export(
+    context: typer.Context,
+    model: Annotated[Path, typer.Argument(help="The model's folder.", show_default=False)],
+    out: Annotated[Path, typer.Argument(help="The folder to make.", show_default=False)],
+    format: Annotated[str, typer.Option("--format", help="hf (Hugging Face folder) or gguf.")] = "hf",
+    dtype: Annotated[
+        str | None, typer.Option(help="float32, float16, bfloat16, ... ; as it is stored if not given.")
+    ] = None,
+    replace: Replace = False,
+) -> None:
+    """Write a model for other tools: a Hugging Face folder or a GGUF file.
+
+    Example: bedplate export runs/quickstart/release exported --format gguf --dtype float16
+    """
+    from bedplate.families.exports import export_model
+
+    console: Console = context.obj
+    artefact = export_model(model, out, format=format, dtype=dtype, console=console, replace=replace)
+    answer(artefact_facts(artefact), console)
+
+
+def chat(
+    model: Annotated[Path, typer.Argument(help="The model's folder.", show_default=False)],
+    system: Annotated[str | None, typer.Option(help="The system message.")] = None,
+    temperature: Annotated[float | None, typer.Option(min=0.0, help="0: greedy. The model's own if not given.")] = None,
+    top_p: Annotated[
+        float | None, typer.Option(min=0.0, max=1.0, help="Nucleus sampling; the model's own if not given.")
+    ] = None,
+    max_tokens: Annotated[int, typer.Option(min=1, help="The longest reply, in tokens.")] = 512,
+    seed: Annotated[int | None, typer.Option(help="For a reply that can be had again.")] = None,
+    raw: Annotated[bool, typer.Option("--raw", help="No chat template: the model continues the text.")] = False,
+    prompt: Annotated[str | None, typer.Option(help="One question, one reply on stdout, and done.")] = None,
+) -> None:
+    """Talk to a model at the terminal, with its own chat template; the reply streams.
+
+    Examples: bedplate chat models/smollm2
+
+    bedplate chat models/smollm2 --prompt "What is the capital of France?" --temperature 0
+
+    bedplate chat runs/quickstart/release --raw --prompt "def main():"
+    """
+    from bedplate.generate.chat import chat as talk
+
+    code = talk(
+        model,
+        system=system,
+        temperature=temperature,
+        top_p=top_p,
+        max_tokens=max_tokens,
+        seed=seed,
+        raw=raw,
+        prompt=prompt,
+    )
+    raise typer.Exit(code)

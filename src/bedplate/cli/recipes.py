@@ -1,0 +1,137 @@
+"""`run`, and the verbs that run one stage of a recipe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bedplate.cli.answer import answer, answer_artefacts
+from bedplate.console import Console
+from bedplate.errors import RecipeError
+
+RecipeArgument = Annotated[Path, typer.Argument(help="The recipe: a YAML file.", show_default=False)]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="stage.field=value", help="Fields changed for this run.", show_default=False),
+]
+StageAndOverrides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="STAGE | stage.field=value",
+        help="The stage, if the recipe has several of this verb; and fields changed for this run.",
+        show_default=False,
+    ),
+]
+Replace = Annotated[
+    bool,
+    typer.Option("--replace", help="Make anew what differs. The old one goes once the new one is complete."),
+]
+
+
+def run(context: typer.Context, recipe: RecipeArgument, overrides: Overrides = None, replace: Replace = False) -> None:
+    """Run every stage of a recipe. What is made is reused; what was interrupted goes on.
+
+    Example: bedplate run recipes/quickstart.yaml model.steps=20 model.out=runs/short
+    """
+    stray = [word for word in overrides or [] if "=" not in word]
+    if stray:
+        raise RecipeError(f"{stray[0]!r} isn't of the form stage.field=value", f"One stage: bedplate VERB {recipe}")
+    _perform(context, recipe, overrides, replace, verb=None)
+
+
+def curate(
+    context: typer.Context, recipe: RecipeArgument, words: StageAndOverrides = None, replace: Replace = False
+) -> None:
+    """Read raw documents into a curated corpus: sources and licences kept, duplicates dropped, split made.
+
+    Example: bedplate curate recipes/quickstart.yaml
+    """
+    _perform(context, recipe, words, replace, verb="curate")
+
+
+def train_tokenizer(
+    context: typer.Context, recipe: RecipeArgument, words: StageAndOverrides = None, replace: Replace = False
+) -> None:
+    """Train a lossless byte-level tokenizer on a corpus.
+
+    Example: bedplate train-tokenizer recipes/quickstart.yaml tokenizer.vocabulary=4096
+    """
+    _perform(context, recipe, words, replace, verb="train-tokenizer")
+
+
+def tokenize(
+    context: typer.Context, recipe: RecipeArgument, words: StageAndOverrides = None, replace: Replace = False
+) -> None:
+    """Turn a corpus into token shards and a table of documents.
+
+    Example: bedplate tokenize recipes/quickstart.yaml
+    """
+    _perform(context, recipe, words, replace, verb="tokenize")
+
+
+def pretrain(
+    context: typer.Context, recipe: RecipeArgument, words: StageAndOverrides = None, replace: Replace = False
+) -> None:
+    """Train a model from nothing. Killed at any instant, the same command goes on, to the same numbers.
+
+    Example: bedplate pretrain recipes/quickstart.yaml model.steps=400
+    """
+    _perform(context, recipe, words, replace, verb="pretrain")
+
+
+def release(
+    context: typer.Context, recipe: RecipeArgument, words: StageAndOverrides = None, replace: Replace = False
+) -> None:
+    """Make the folder that is given away: weights, tokenizer, a card filled from the ledger.
+
+    Example: bedplate release recipes/quickstart.yaml
+    """
+    _perform(context, recipe, words, replace, verb="release")
+
+
+def evaluate(
+    context: typer.Context,
+    target: Annotated[
+        Path, typer.Argument(metavar="RECIPE|MODEL", help="A recipe, or a model's folder.", show_default=False)
+    ],
+    words: StageAndOverrides = None,
+    tasks: Annotated[
+        str | None, typer.Option(help="With a MODEL: the tasks, with commas between: arc_easy,piqa,mmlu.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="With a MODEL: at most so many items of each task.")] = None,
+    data: Annotated[Path | None, typer.Option(help="With a MODEL: the folder that holds the tasks' data.")] = None,
+    replace: Replace = False,
+) -> None:
+    """Measure a model: a recipe's evaluate stage, or named tasks on any model.
+
+    Examples: bedplate evaluate recipes/quickstart.yaml
+
+    bedplate evaluate runs/quickstart/release --tasks arc_easy,piqa --limit 200 --data ../shared/data
+    """
+    if tasks is None:
+        if limit is not None or data is not None:
+            raise RecipeError("--limit and --data belong to --tasks", "For example: --tasks arc_easy,piqa --limit 200")
+        if target.is_dir():
+            raise RecipeError(f"{target}: a folder, not a recipe", "To evaluate a model, say on what: --tasks a,b")
+        _perform(context, target, words, replace, verb="evaluate")
+        return
+    from bedplate.evaluate.short import evaluate_model
+
+    console: Console = context.obj
+    names = [name.strip() for name in tasks.split(",") if name.strip()]
+    answer(evaluate_model(target, names, limit, data, console), console)
+
+
+def _perform(context: typer.Context, recipe: Path, words: list[str] | None, replace: bool, *, verb: str | None) -> None:
+    from bedplate.pipeline.runner import run as run_recipe
+
+    console: Console = context.obj
+    stages = [word for word in words or [] if "=" not in word]
+    if len(stages) > 1:
+        raise RecipeError(f"one stage at a time; got {', '.join(stages)}", f"For several: bedplate run {recipe}")
+    overrides = [word for word in words or [] if "=" in word]
+    stage = stages[0] if stages else None
+    made = run_recipe(recipe, overrides, stage=stage, verb=verb, console=console, replace=replace)
+    answer_artefacts(made, console)

@@ -1,0 +1,1 @@
+"""Raw signal <-> arrays, parameter-free: text tokenizers and chat-template rendering."""

@@ -1,0 +1,118 @@
+"""`build`: a stage's options checked against its configuration class, with errors that name file, line and key."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Sequence
+from typing import Any, TypeVar, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from bedplate.config.model import Config
+from bedplate.config.nearest import expected_one_of
+from bedplate.config.recipe import ENTRY_KEYS, StageEntry
+from bedplate.errors import RecipeError
+
+C = TypeVar("C", bound=Config)
+
+
+def build(cls: type[C], entry: StageEntry) -> C:
+    """The configuration that the entry's options make. Raises RecipeError with a line for everything wrong in them."""
+    try:
+        return cls.model_validate(entry.options)
+    except ValidationError as error:
+        lines = [_line(cls, entry, details) for details in error.errors()]
+        raise RecipeError("\n".join(dict.fromkeys(lines)), None) from error
+
+
+def _line(cls: type[Config], entry: StageEntry, details: ErrorDetails) -> str:
+    key = _written(details["loc"], entry.options)
+    start = f"{entry.place(*key)}: stages.{'.'.join(map(str, (entry.name, *key)))}"
+    match details["type"]:
+        case "extra_forbidden":
+            known = _fields(cls, details["loc"][:-1])
+            if len(key) == 1:
+                known = [*known, *ENTRY_KEYS]
+            return f"{start}: unknown key; {expected_one_of(str(key[-1]), known)}"
+        case "missing":
+            return f"{start}: missing; {_description(cls, details['loc'])}"
+        case _:
+            message = details["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+            return f"{start}: {_lower(message)}; got {_shown(details['input'])}{_yaml_trap(details['input'])}"
+
+
+def _written(loc: Sequence[str | int], options: Any) -> tuple[str | int, ...]:
+    """The key path as the user wrote it. pydantic's locations also name the branches of unions: those are left out."""
+    path: list[str | int] = []
+    at = options
+    for index, part in enumerate(loc):
+        inside = (isinstance(at, dict) and part in at) or (
+            isinstance(at, list) and isinstance(part, int) and part < len(at)
+        )
+        if inside:
+            path.append(part)
+            at = at[part]
+        elif index == len(loc) - 1 and isinstance(at, dict):
+            path.append(part)  # a missing key
+    return tuple(path)
+
+
+def _fields(annotation: object, loc: Sequence[str | int]) -> list[str]:
+    """The keys that the model at `loc`, seen from `annotation`, knows."""
+    models = [annotation] if _is_model(annotation) else list(_models(annotation))
+    for part in loc:
+        below: list[object] = []
+        for model in models:
+            if isinstance(part, str) and part in model.model_fields:  # type: ignore[attr-defined]
+                below += _models(model.model_fields[part].annotation)  # type: ignore[attr-defined]
+        if below:
+            models = below
+        elif isinstance(part, str):  # the branch of a union
+            models = _branch(models, part) or models
+    return list(dict.fromkeys(name for model in models for name in model.model_fields))  # type: ignore[attr-defined]
+
+
+def _branch(models: list[object], tag: str) -> list[object]:
+    """The models of a union that a tag of pydantic's names: by class, or by the value of a discriminating field."""
+    return [
+        model
+        for model in models
+        if model.__name__ == tag  # type: ignore[attr-defined]
+        or any(tag in get_args(field.annotation) for field in model.model_fields.values())  # type: ignore[attr-defined]
+    ]
+
+
+def _models(annotation: object) -> list[object]:
+    """Every model class inside a type: `list[A | B]` holds A and B."""
+    if _is_model(annotation):
+        return [annotation]
+    if get_origin(annotation) is None and not isinstance(annotation, types.UnionType):
+        return []
+    return [model for argument in get_args(annotation) for model in _models(argument)]
+
+
+def _is_model(annotation: object) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def _description(cls: type[Config], loc: Sequence[str | int]) -> str:
+    models = [cls] if len(loc) == 1 else []
+    if not models:
+        return "it has no default"
+    field = cls.model_fields.get(str(loc[-1]))
+    return field.description if field and field.description else "it has no default"
+
+
+def _lower(message: str) -> str:
+    return message[:1].lower() + message[1:]
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _yaml_trap(value: object) -> str:
+    """YAML 1.1 reads yes, no, on and off as booleans, which surprises people who write `language: no`."""
+    return " (YAML reads yes, no, on and off as true and false: quote the word)" if isinstance(value, bool) else ""

@@ -1,0 +1,1 @@
+"""Raw documents -> curated corpus -> tokenizer -> token shards -> rows of packed documents."""

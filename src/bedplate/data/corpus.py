@@ -1,0 +1,140 @@
+"""The corpus on disk: its columns, how it is written so that equal documents give equal bytes, and how it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from bedplate.errors import ArtefactError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from bedplate.ledger import Artefact
+
+CORPUS_SCHEMA = {
+    "id": "string",
+    "text": "string",
+    "source": "string",
+    "url": "string",
+    "license": "string",
+    "language": "string",
+    "split": "string",
+    "bytes": "int64",
+    "sha256": "string",
+}
+"""id: the first 24 digits of sha256, which is that of the UTF-8 text; source: where it came from, the same on every
+machine; bytes: of the text as UTF-8; split: train or validation."""
+
+DROPPED = "dropped"
+DROPPED_SCHEMA = {
+    "source": "string",
+    "status": "string",
+    "reason": "string",
+    "detail": "string",
+    "bytes": "int64",
+    "sha256": "string",
+}
+
+_GROUP_ROWS = 1024
+_GROUP_BYTES = 32 << 20
+_FILE_BYTES = 1 << 30
+
+
+class ParquetTable:
+    """Writes rows as Parquet with row groups, and for large tables files, that depend on the rows alone.
+
+    Files are NAME-00000.parquet and so on, or NAME.parquet if `single`.
+    """
+
+    def __init__(self, folder: Path, name: str, schema: dict[str, str], *, single: bool = False) -> None:
+        import pyarrow as pa
+
+        self._folder, self._name, self._single = folder, name, single
+        self._schema = pa.schema([(column, pa.type_for_alias(kind)) for column, kind in schema.items()])
+        self._rows: list[dict[str, Any]] = []
+        self._group_bytes = self._file_bytes = self._files = 0
+        self._writer: Any = None
+
+    def add(self, row: dict[str, Any]) -> None:
+        self._rows.append(row)
+        self._group_bytes += len(row.get("text", "")) + 256
+        if len(self._rows) == _GROUP_ROWS or self._group_bytes >= _GROUP_BYTES:
+            self._flush()
+
+    def __enter__(self) -> ParquetTable:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            if self._rows or not self._files:  # an empty table is a file too
+                self._flush()
+            self._close()
+        elif self._writer is not None:
+            self._close()
+
+    def _flush(self) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        if self._writer is None:
+            file = f"{self._name}.parquet" if self._single else f"{self._name}-{self._files:05d}.parquet"
+            self._writer = pq.ParquetWriter(self._folder / file, self._schema, compression="zstd")
+            self._files += 1
+        self._writer.write_table(pa.Table.from_pylist(self._rows, self._schema), row_group_size=_GROUP_ROWS)
+        self._file_bytes += self._group_bytes
+        self._rows, self._group_bytes = [], 0
+        if self._file_bytes >= _FILE_BYTES and not self._single:
+            self._close()
+
+    def _close(self) -> None:
+        writer, self._writer, self._file_bytes = self._writer, None, 0
+        if writer is not None:
+            writer.close()
+
+
+def read_corpus(
+    artefact: Artefact, columns: Sequence[str], split: str | None = None, *, chunk_bytes: int = 2 << 20
+) -> Iterator[dict[str, list[Any]]]:
+    """The corpus in order, a chunk of about `chunk_bytes` of text at a time: {column: values}. `split` leaves out the
+    other one.
+
+    Raises ArtefactError, naming the file, for a file that is missing or damaged.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    wanted = list(dict.fromkeys([*columns, "split", "bytes"]))
+    paths = sorted(artefact.path.glob("part-*.parquet"))
+    if not paths:
+        raise ArtefactError(f"{artefact.path}: no part-*.parquet in it", "Make the corpus again.")
+    for path in paths:
+        try:
+            for batch in pq.ParquetFile(path).iter_batches(batch_size=_GROUP_ROWS, columns=wanted):
+                if split is not None:
+                    batch = batch.filter(pc.equal(batch.column("split"), split))
+                for start, end in _chunks(batch.column("bytes").to_numpy(), chunk_bytes):
+                    piece = batch.slice(start, end - start)
+                    yield {column: piece.column(column).to_pylist() for column in columns}
+        except (pa.ArrowException, OSError) as error:
+            raise ArtefactError(
+                f"{path}: not a whole Parquet file of a corpus: {error}", "Make the corpus again."
+            ) from error
+
+
+def _chunks(sizes: npt.NDArray[np.int64], limit: int) -> Iterator[tuple[int, int]]:
+    """Ranges of rows that begin a new one when `limit` bytes are reached."""
+    start = size = 0
+    for row, row_size in enumerate(sizes.tolist(), 1):
+        size += row_size
+        if size >= limit:
+            yield start, row
+            start, size = row, 0
+    if start < len(sizes):
+        yield start, len(sizes)

@@ -1,0 +1,208 @@
+"""Rows of packed documents: which token is at which place of which row, computed and never stored.
+
+A document of tokens t1..tn gives the n + 1 pairs (input, target) of [BOS] t1..tn -> t1..tn [EOS], where BOS and EOS are
+the one boundary token. An epoch is all documents' pairs, one document after another; a row is `length` pairs in
+succession. Every pair is seen once an epoch: nothing is padded, truncated or dropped. Documents don't see each other:
+`segments` says which pairs of a row belong together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from bedplate.config import fold_in
+from bedplate.data.tokens import DocumentTable, TokenSet
+from bedplate.errors import InputError
+
+Ids = npt.NDArray[np.int64]
+Rows = dict[str, np.ndarray]
+
+
+class PackedRows:
+    """The endless stream of training rows: epoch after epoch, the documents of each in an order of its own.
+
+    Row r is a pure function of (tokens, length, seed, r): however a batch is cut into ranks or micro-batches, and
+    wherever a run resumes, the global order is the same. Rows run on from one epoch into the next.
+    """
+
+    def __init__(self, tokens: TokenSet, split: str, length: int, seed: int) -> None:
+        self._source = _PairSource(tokens, split)
+        self.length = _positive(length)
+        self.seed = seed
+        self.pairs_per_epoch: int = self._source.total
+        self._order = lru_cache(maxsize=2)(self._make_order)  # a row may touch two epochs
+
+    @property
+    def rows_per_epoch(self) -> float:
+        return self.pairs_per_epoch / self.length
+
+    def rows(self, first: int, count: int) -> Rows:
+        """Rows [first, first + count).
+
+        Returns tokens, targets, segments, positions int64 [count, length] and keep bool [count, length], all true.
+        Segments number a row's documents from 0; positions count from 0 in every segment.
+        """
+        _check_rows(first, count)
+        at, end = first * self.length, (first + count) * self.length
+        parts: list[_Pairs] = []
+        passed = 0  # documents before the epoch, so that one document's two appearances are two documents
+        while at < end:
+            epoch, within = divmod(at, self.pairs_per_epoch)
+            take = min(end - at, self.pairs_per_epoch - within)
+            pairs = self._source.pairs(self._order(epoch), within, take)
+            parts.append(_Pairs(pairs.inputs, pairs.targets, pairs.ordinal + passed))
+            passed += self._source.documents
+            at += take
+        return _as_rows(_joined(parts), count, self.length)
+
+    def _make_order(self, epoch: int) -> _Order:
+        # Sorting raw random words, because numpy keeps its bit generators' streams stable for ever and the
+        # algorithm of its `permutation` not (NEP 19).
+        words = np.random.PCG64(fold_in(self.seed, "epoch", epoch)).random_raw(self._source.documents)
+        return self._source.order(np.argsort(words, kind="stable"))
+
+
+class EvaluationRows:
+    """One pass over the documents of a split, always in the same order; the last row is padded with `keep` false.
+
+    most_pairs bounds the pass to a fixed sample of whole documents: the first of a fixed shuffle whose pairs fit (at
+    least one document). None takes all, in the artefact's order.
+    """
+
+    def __init__(self, tokens: TokenSet, split: str, length: int, *, most_pairs: int | None = None) -> None:
+        self._source = _PairSource(tokens, split)
+        self._boundary = tokens.boundary_id
+        self.length = _positive(length)
+        chosen = np.arange(self._source.documents, dtype=np.int64)
+        if most_pairs is not None:
+            words = np.random.PCG64(fold_in(0, "evaluation sample")).random_raw(self._source.documents)
+            shuffled = np.argsort(words, kind="stable")
+            fitting = int(np.searchsorted(np.cumsum(self._source.sizes[shuffled]), most_pairs, side="right"))
+            chosen = np.sort(shuffled[: max(fitting, 1)])
+        self._order = self._source.order(chosen)
+        self.documents: int = len(chosen)
+        self.pairs: int = int(self._order.ends[-1])
+        """(input, target) pairs in the pass: the places where `keep` is true."""
+        self.bytes: int = int(tokens.bytes(split)[chosen].sum())
+        """UTF-8 bytes of the documents' texts: the denominator of bits per byte."""
+        self.count: int = -(-self.pairs // self.length)
+        """Rows in the pass."""
+
+    def rows(self, first: int, count: int) -> Rows:
+        """Rows [first, first + count), as `PackedRows.rows`; fewer at the end of the pass."""
+        _check_rows(first, count)
+        count = min(count, self.count - first)
+        if count <= 0:
+            raise InputError(f"evaluation row {first} of {self.count}", "Ask for rows below `count`.")
+        at = first * self.length
+        pairs = self._source.pairs(self._order, at, min(count * self.length, self.pairs - at))
+        missing = count * self.length - len(pairs.inputs)
+        if not missing:
+            return _as_rows(pairs, count, self.length)
+        filler = np.full(missing, self._boundary, dtype=np.int64)
+        padding = _Pairs(filler, filler, np.full(missing, self.documents, dtype=np.int64))
+        rows = _as_rows(_joined([pairs, padding]), count, self.length)
+        rows["keep"].reshape(-1)[-missing:] = False
+        return rows
+
+
+@dataclass(frozen=True)
+class _Order:
+    """Documents in the order of a pass, and where the pairs of each end in it, int64 [documents]."""
+
+    documents: Ids
+    ends: Ids
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """A stretch of pairs, int64 [N] each; `ordinal` numbers documents in the order of the pass."""
+
+    inputs: Ids
+    targets: Ids
+    ordinal: Ids
+
+
+class _PairSource:
+    """The pairs of a split's documents, found by their place in a given order."""
+
+    def __init__(self, tokens: TokenSet, split: str) -> None:
+        self._tokens, self._split = tokens, split
+        self._table: DocumentTable = tokens.documents(split)
+        self.documents = len(self._table)
+        if self.documents == 0:
+            raise InputError(f"{tokens.folder}: no documents in the {split} split", "Give the corpus more documents.")
+        self.sizes: Ids = self._table.length + 1
+        self.total = int(self.sizes.sum())
+
+    def order(self, documents: npt.NDArray[np.integer]) -> _Order:
+        return _Order(documents.astype(np.int64), np.cumsum(self.sizes[documents]))
+
+    def pairs(self, order: _Order, at: int, count: int) -> _Pairs:
+        """Pairs [at, at + count) of the pass."""
+        first, last = np.searchsorted(order.ends, (at, at + count - 1), side="right")
+        number = order.documents[first : last + 1]
+        size = self.sizes[number]
+        begins = order.ends[first : last + 1] - size
+        taken = np.minimum(begins + size, at + count) - np.maximum(begins, at)
+        ordinal = np.repeat(np.arange(first, last + 1), taken)
+        local = ordinal - first
+        place = np.arange(at, at + count) - begins[local]  # of a pair in its document: 0 has BOS as input
+        row = number[local]
+
+        # A pair's target is the next pair's input, so each token is fetched once: as a target.
+        targets = np.full(count, self._tokens.boundary_id, dtype=np.int64)
+        inner = place < self._table.length[row]
+        targets[inner] = self._fetch(row[inner], place[inner])
+        inputs = np.empty_like(targets)
+        inputs[1:] = targets[:-1]
+        if place[0] > 0:
+            inputs[:1] = self._fetch(row[:1], place[:1] - 1)
+        inputs[place == 0] = self._tokens.boundary_id
+        return _Pairs(inputs, targets, ordinal)
+
+    def _fetch(self, row: Ids, place: Ids) -> Ids:
+        table = self._table
+        if not len(row):
+            return np.empty(0, dtype=np.int64)
+        return self._tokens.gather(self._split, table.shard[row], table.start[row] + place)
+
+
+def _joined(parts: list[_Pairs]) -> _Pairs:
+    if len(parts) == 1:
+        return parts[0]
+    return _Pairs(
+        np.concatenate([p.inputs for p in parts]),
+        np.concatenate([p.targets for p in parts]),
+        np.concatenate([p.ordinal for p in parts]),
+    )
+
+
+def _as_rows(pairs: _Pairs, count: int, length: int) -> Rows:
+    shape = (count, length)
+    ordinal = pairs.ordinal.reshape(shape)
+    column = np.arange(length)
+    starts = np.ones(shape, dtype=bool)
+    starts[:, 1:] = ordinal[:, 1:] != ordinal[:, :-1]
+    return {
+        "tokens": pairs.inputs.reshape(shape),
+        "targets": pairs.targets.reshape(shape),
+        "segments": np.cumsum(starts, axis=1, dtype=np.int64) - 1,
+        "positions": column - np.maximum.accumulate(np.where(starts, column, 0), axis=1),
+        "keep": np.ones(shape, dtype=bool),
+    }
+
+
+def _positive(length: int) -> int:
+    if length < 1:
+        raise InputError(f"a row length of {length}", "Use a length of at least 1.")
+    return length
+
+
+def _check_rows(first: int, count: int) -> None:
+    if first < 0 or count < 1:
+        raise InputError(f"rows {first} to {first + count}", "Ask for at least one row, from 0 on.")

@@ -1,0 +1,318 @@
+"""Finding and reading raw documents: the standard library, folders, JSON Lines, Parquet, text files.
+
+Reading streams: one document, line or row batch is in memory at a time. What can't be read is a `Failure` with its file
+and line; what to do about it is the caller's business.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+import os
+import re
+import sysconfig
+import tokenize
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bedplate.data.curate import CurateConfig, Source
+from bedplate.errors import InputError
+from bedplate.ledger import SourceInput
+from bedplate.ledger.digests import sha256_json
+
+_STDLIB_INCLUDE = ("*.py",)
+# Tests, other people's packages, and what the build of this very Python generated (it holds absolute paths).
+_STDLIB_EXCLUDE = (
+    *("test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"),
+    *("config-*", "_sysconfigdata*", "_sysconfig_vars*"),
+)
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A file to be read, as found: the path, the name it has in the corpus, its size in bytes, when it changed."""
+
+    path: Path
+    name: str
+    bytes: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True)
+class RawDocument:
+    """A document as read. `text` is None where `drop` says why there is none (not_text, too_large)."""
+
+    source: str
+    text: str | None
+    url: str | None = None
+    drop: str | None = None
+    bytes: int = 0
+    """Size where it lay, in bytes; known even where the text isn't."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A document that can't be read: where it is for a person, why, and what to do about it."""
+
+    source: str
+    place: str
+    reason: str
+    problem: str
+    fix: str
+    bytes: int = 0
+
+
+def raw_inputs(config: CurateConfig) -> list[SourceInput]:
+    """What `curate` is going to read, one entry a source, with a digest over sorted (name, size, mtime).
+
+    Raises InputError for a path that isn't there, a source without files, a Parquet file that can't be opened or lacks
+    the column: everything that can be known before anything is written.
+    """
+    found = []
+    for source in config.sources:
+        files = find(source)
+        if source.parquet is not None:
+            for file in files:
+                _open_parquet(source, file)
+        found.append(
+            SourceInput(
+                path=root(source),
+                digest=sha256_json(sorted([file.name, file.bytes, file.mtime_ns] for file in files)),
+                bytes=sum(file.bytes for file in files),
+                count=len(files),
+            )
+        )
+    return found
+
+
+def root(source: Source) -> Path:
+    """The file or folder that the source names."""
+    return Path(sysconfig.get_paths()["stdlib"] if source.python_stdlib else getattr(source, source.place)).expanduser()
+
+
+def find(source: Source) -> list[SourceFile]:
+    """The source's files, sorted by their names in the corpus. Raises InputError if there are none."""
+    base = root(source)
+    if not base.exists():
+        raise InputError(f"{base}: no such file or folder", f"Correct the path in `{source.place}`.")
+    if source.python_stdlib:
+        files = _walk(base, source.label, _STDLIB_INCLUDE, _STDLIB_EXCLUDE)
+    elif source.folder is not None:
+        if not base.is_dir():
+            raise InputError(
+                f"{base}: a file, where `folder` needs a folder", "Use `text`, `jsonl` or `parquet` for a file."
+            )
+        files = _walk(base, source.label, source.include, source.exclude)
+    elif base.is_dir():
+        if source.text is not None:
+            raise InputError(f"{base}: a folder, where `text` needs a file", "Use `folder` for a folder of text files.")
+        files = _walk(base, source.label, (f"*.{source.place}",), (".*",))
+    else:
+        files = [_file(base, source.label)]
+    if not files:
+        raise InputError(f"{base}: no files to read in it", "Check the path and the `include` and `exclude` globs.")
+    return files
+
+
+def read(source: Source, file: SourceFile, largest: int) -> Iterator[RawDocument | Failure]:
+    """The documents of one file. `largest`: bytes beyond which a document isn't even read."""
+    try:
+        if source.jsonl is not None:
+            yield from _read_jsonl(source, file, largest)
+        elif source.parquet is not None:
+            yield from _read_parquet(source, file)
+        elif source.text is not None and source.separator is not None:
+            yield from _read_separated(file, source.separator, largest)
+        else:
+            yield _read_whole(file, largest)
+    except OSError as error:
+        yield Failure(
+            *(file.name, str(file.path), "unreadable", f"can't be read: {error.strerror or error}"),
+            fix="Make it readable, leave it out, or set on_error=skip to go on without it.",
+            bytes=file.bytes,
+        )
+
+
+def _walk(base: Path, label: str, include: tuple[str, ...], exclude: tuple[str, ...]) -> list[SourceFile]:
+    wanted, unwanted = _matcher(include), _matcher(exclude)
+    files = []
+    for folder, folders, names in os.walk(base):
+        relative = Path(folder).relative_to(base)
+        folders[:] = sorted(name for name in folders if not unwanted((relative / name).as_posix()))
+        for name in names:
+            path = (relative / name).as_posix()
+            if wanted(path) and not unwanted(path) and (base / path).is_file():
+                files.append(_file(base / path, f"{label}/{path}"))
+    return sorted(files, key=lambda file: file.name)
+
+
+def _file(path: Path, name: str) -> SourceFile:
+    status = path.stat()
+    return SourceFile(path, name, status.st_size, status.st_mtime_ns)
+
+
+class _Matcher:
+    """Whether a relative path matches any of some globs. One without / is tried on the last name alone."""
+
+    def __init__(self, globs: tuple[str, ...]) -> None:
+        self._whole = [_glob_pattern(glob.strip("/")) for glob in globs if "/" in glob.rstrip("/")]
+        self._name = [_glob_pattern(glob.rstrip("/")) for glob in globs if "/" not in glob.rstrip("/")]
+
+    def __call__(self, path: str) -> bool:
+        name = path.rpartition("/")[2]
+        return any(p.fullmatch(path) for p in self._whole) or any(p.fullmatch(name) for p in self._name)
+
+
+def _matcher(globs: tuple[str, ...]) -> _Matcher:
+    return _Matcher(globs)
+
+
+@functools.cache
+def _glob_pattern(glob: str) -> re.Pattern[str]:
+    """A glob as a regular expression: `**/` any folders, `*` and `?` within a name."""
+    parts = re.split(r"(\*\*/|\*\*|\*|\?)", glob)
+    meaning = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    return re.compile("".join(meaning.get(part, re.escape(part)) for part in parts), re.DOTALL)
+
+
+def _read_whole(file: SourceFile, largest: int) -> RawDocument:
+    if file.bytes > largest:
+        return RawDocument(file.name, None, drop="too_large", bytes=file.bytes)
+    data = file.path.read_bytes()
+    text = decode(data, python=file.path.suffix in (".py", ".pyi"))
+    return RawDocument(file.name, text, drop=None if text is not None else "not_text", bytes=len(data))
+
+
+def decode(data: bytes, *, python: bool = False) -> str | None:
+    """The text of a file, or None if it isn't text: UTF-8, or for Python sources what they declare (PEP 263).
+
+    A byte order mark is taken off; line ends stay as they are.
+    """
+    try:
+        encoding = tokenize.detect_encoding(io.BytesIO(data).readline)[0] if python else "utf-8-sig"
+        return data.decode(encoding)
+    except (SyntaxError, UnicodeError, LookupError, ValueError):
+        return None
+
+
+def _read_separated(file: SourceFile, separator: str, largest: int) -> Iterator[RawDocument]:
+    """The pieces between separators, read a block at a time; a longer piece is given in part, to be dropped."""
+    mark, rest, number, lost = separator.encode(), b"", 0, 0
+    with file.path.open("rb") as stream:
+        while True:
+            block = stream.read(1 << 20)
+            rest += block
+            pieces = rest.split(mark)
+            rest = pieces.pop() if block else b""
+            for piece in pieces:
+                number += 1
+                yield _piece(f"{file.name}#{number}", piece, lost)
+                lost = 0
+            if not block:
+                return
+            if len(rest) > largest + len(mark):  # keep what may be the start of a separator
+                lost += len(rest) - len(mark)
+                rest = rest[-len(mark) :]
+
+
+def _piece(name: str, piece: bytes, lost: int) -> RawDocument:
+    if lost:
+        return RawDocument(name, None, drop="too_large", bytes=len(piece) + lost)
+    text = decode(piece)
+    return RawDocument(name, text, drop=None if text is not None else "not_text", bytes=len(piece))
+
+
+def _read_jsonl(source: Source, file: SourceFile, largest: int) -> Iterator[RawDocument | Failure]:
+    # JSON may spell a byte of text with six characters (\u0041), and a line has other fields too.
+    limit = 6 * largest + (1 << 20)
+    with file.path.open("rb") as stream:
+        number = 0
+        while line := stream.readline(limit):
+            number += 1
+            name, size = f"{file.name}#{number}", len(line)
+            if size == limit and not line.endswith(b"\n"):
+                while (more := stream.readline(limit)) and not more.endswith(b"\n"):
+                    size += len(more)
+                yield RawDocument(name, None, drop="too_large", bytes=size + len(more))
+            elif line.strip():
+                yield _parse_line(source, file, number, name, line)
+
+
+def _parse_line(source: Source, file: SourceFile, number: int, name: str, line: bytes) -> RawDocument | Failure:
+    place = f"{file.path} line {number}"
+    skip = "or set on_error=skip to count such lines as failed and go on."
+
+    def failure(reason: str, problem: str, fix: str) -> Failure:
+        return Failure(name, place, reason, problem, fix, bytes=len(line))
+
+    try:
+        row = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+    except (ValueError, RecursionError) as error:
+        return failure("corrupt_line", f"not JSON: {error}", f"Repair the line, {skip}")
+    if not isinstance(row, dict):
+        return failure("corrupt_line", f"a {type(row).__name__}, not a JSON object", f"Repair the line, {skip}")
+    present = ", ".join(map(str, list(row)[:20])) or "none"
+    if source.text_field not in row:
+        return failure(
+            "missing_field",
+            f'no field "{source.text_field}" (fields: {present})',
+            f"Set text_field to the field that holds the text, {skip}",
+        )
+    text = row[source.text_field]
+    if text is not None and not isinstance(text, str):
+        return failure(
+            "not_a_string",
+            f'the field "{source.text_field}" is a {type(text).__name__}, not a string',
+            f"Repair it, {skip}",
+        )
+    url = row.get(source.url_field) if source.url_field is not None else None
+    return RawDocument(name, text or "", url=url if isinstance(url, str) else None, bytes=len(line))
+
+
+def _read_parquet(source: Source, file: SourceFile) -> Iterator[RawDocument]:
+    import pyarrow as pa
+
+    parquet = _open_parquet(source, file)
+    columns = [source.text_field, *([source.url_field] if source.url_field else [])]
+    number = 0
+    try:
+        for batch in parquet.iter_batches(batch_size=256, columns=columns):
+            # As bytes: a writer may have put anything in a string column, and one bad row mustn't fail the batch.
+            texts = batch.column(0).cast(pa.large_binary()).to_pylist()
+            urls = batch.column(1).to_pylist() if source.url_field else [None] * len(texts)
+            for data, url in zip(texts, urls, strict=True):
+                number += 1
+                text = decode(data or b"")
+                drop = None if text is not None else "not_text"
+                yield RawDocument(f"{file.name}#{number}", text, url=url, drop=drop, bytes=len(data or b""))
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{file.path}: damaged after row {number}: {error}", "Take an undamaged copy.") from error
+
+
+def _open_parquet(source: Source, file: SourceFile) -> Any:  # pyarrow has no types
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        parquet = pq.ParquetFile(file.path)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{file.path}: not a whole Parquet file: {error}", "Take an undamaged copy.") from error
+    schema = parquet.schema_arrow
+    for option in ("text_field", "url_field"):
+        column = getattr(source, option)
+        if column is None:
+            continue
+        if column not in schema.names:
+            raise InputError(
+                f'{file.path}: no column "{column}" (columns: {", ".join(schema.names)})',
+                f"Set {option} to the right column.",
+            )
+        kind = schema.field(column).type
+        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+            raise InputError(
+                f'{file.path}: the column "{column}" holds {kind}, not text', f"Set {option} to a text column."
+            )
+    return parquet

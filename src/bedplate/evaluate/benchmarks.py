@@ -1,0 +1,50 @@
+"""Multiple-choice tasks run on a model: read all, score one after another, summarise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bedplate.console import Console
+from bedplate.evaluate.multiple_choice import answer, summarise
+from bedplate.evaluate.scoring import BATCH_TOKENS
+from bedplate.evaluate.stage import EvaluateConfig
+from bedplate.families.model import Model
+from bedplate.ledger.digests import sha256_file
+from bedplate.ledger.stage import SourceInput
+from bedplate.tasks.catalogue import data_folder, load_task, task_files
+
+
+def run_tasks(
+    model: Model,
+    names: Sequence[str],
+    limit: int | None,
+    data: str | Path | None,
+    console: Console,
+    *,
+    batch_tokens: int = BATCH_TOKENS,
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Each task's accuracies, and one row an item. All tasks are read before the first is scored."""
+    folder = data_folder(None if data is None else Path(data))
+    tasks = [load_task(name, folder, limit) for name in names]
+    summaries, rows = [], []
+    for task in tasks:
+        total = sum(len(item.choices) for item in task.items)
+        with console.progress(task.name, total, "choices") as progress:
+            answered = answer(model, task.items, batch_tokens=batch_tokens, done=lambda n, of: progress.update(n))
+        summaries.append(summarise(task, answered))
+        rows += [{"task": task.name, **a.row()} for a in answered]
+    return summaries, rows
+
+
+def task_sources(config: EvaluateConfig) -> list[SourceInput]:
+    """The tasks' files: raw inputs, so that changed data means a new evaluation."""
+    if not config.tasks:
+        return []
+    folder = data_folder(None if config.task_data is None else Path(config.task_data))
+    return [
+        SourceInput(path=file, digest=sha256_file(file), bytes=file.stat().st_size)
+        for name in config.tasks
+        for file in task_files(name, folder)
+    ]

@@ -1,0 +1,137 @@
+"""The held-out documents that an evaluation scores: one fixed sample, the same for the model and every baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bedplate.config.randomness import fold_in
+from bedplate.data.corpus import read_corpus
+from bedplate.data.packing import PackedRows
+from bedplate.data.tokens import TokenSet
+from bedplate.errors import ArtefactError, InputError
+from bedplate.ledger.artefact import Artefact
+
+SPLIT = "validation"
+ROWS_AT_ONCE = 4096
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """A sample of the validation split. tokens: BOS t1 .. tn END of each document; bytes [documents]: UTF-8."""
+
+    ids: tuple[str, ...]
+    texts: tuple[str, ...]
+    tokens: tuple[Ints, ...]
+    bytes: NDArray[np.float64]
+    available: int
+    available_bytes: int
+
+    @property
+    def whole(self) -> bool:
+        return len(self.ids) == self.available
+
+    def describe(self) -> str:
+        """One sentence on what was scored, for the report."""
+        scored = f"{len(self.ids):,} held-out documents ({int(self.bytes.sum()):,} bytes of text)"
+        if self.whole:
+            return f"Scored on all {scored}."
+        return (
+            f"Scored on {scored} of {self.available:,} ({self.available_bytes:,} bytes): taken in an order fixed by "
+            "the seed, passing over those that no longer fitted into max_bytes, so very long documents are "
+            "under-represented."
+        )
+
+
+def sample_held_out(tokens: TokenSet, corpus: Artefact, *, max_bytes: int | None, seed: int) -> HeldOut:
+    """Validation documents in an order that depends on seed and id alone, each taken if it still fits into `max_bytes`.
+
+    At least one is taken. Raises InputError for an empty validation split, ArtefactError, naming both, where corpus and
+    tokens don't hold the same documents.
+    """
+    ids, sizes = tokens.ids(SPLIT), tokens.bytes(SPLIT)
+    if not ids:
+        raise InputError(
+            f"{tokens.folder}: the validation split has no documents, so there is nothing to evaluate on",
+            "Raise the validation share of the curate stage, or give it more documents.",
+        )
+    chosen = _choose(ids, sizes, max_bytes, seed)
+    texts = _texts(corpus, [ids[i] for i in chosen], tokens)
+    for i, text in zip(chosen, texts, strict=True):
+        if len(text.encode("utf-8")) != sizes[i]:
+            raise ArtefactError(f"document {ids[i]}: another text in {corpus.path} than in {tokens.folder}", _MISMATCH)
+    edge = np.array([tokens.boundary_id])
+    return HeldOut(
+        ids=tuple(ids[i] for i in chosen),
+        texts=tuple(texts),
+        tokens=tuple(np.concatenate([edge, tokens.document(SPLIT, i).astype(np.int64), edge]) for i in chosen),
+        bytes=np.array([sizes[i] for i in chosen], dtype=np.float64),
+        available=len(ids),
+        available_bytes=int(sizes.sum()),
+    )
+
+
+_MISMATCH = "Give the corpus that these tokens were made from."
+
+
+def _choose(ids: Sequence[str], sizes: Ints, max_bytes: int | None, seed: int) -> list[int]:
+    order = sorted(range(len(ids)), key=lambda i: fold_in(seed, "held-out", ids[i]))
+    if max_bytes is None:
+        return order
+    chosen, total = [], 0
+    for i in order:
+        if total + sizes[i] <= max_bytes:
+            chosen.append(i)
+            total += int(sizes[i])
+    return chosen or [min(order, key=lambda i: sizes[i])]
+
+
+def _texts(corpus: Artefact, wanted: Sequence[str], tokens: TokenSet) -> list[str]:
+    found: dict[str, str] = {}
+    keep = set(wanted)
+    for part in read_corpus(corpus, ["id", "text"], SPLIT):
+        found |= {key: text for key, text in zip(part["id"], part["text"], strict=True) if key in keep}
+    missing = [key for key in wanted if key not in found]
+    if missing:
+        raise ArtefactError(
+            f"{corpus.path}: no held-out document {missing[0]} ({len(missing)} missing), which {tokens.folder} holds",
+            _MISMATCH,
+        )
+    return [found[key] for key in wanted]
+
+
+def training_documents(tokens: TokenSet, limit: int | None) -> list[Ints]:
+    """Training documents as BOS t1 .. tn END, in the artefact's order, until `limit` tokens are reached."""
+    edge = np.array([tokens.boundary_id])
+    result, total = [], 0
+    for i in range(len(tokens.documents("train"))):
+        if limit is not None and total >= limit:
+            break
+        result.append(np.concatenate([edge, tokens.document("train", i).astype(np.int64), edge]))
+        total += len(result[-1]) - 1
+    return result
+
+
+def documents_seen(rows: PackedRows, count: int, boundary: int, limit: int | None) -> list[Ints]:
+    """What the first `count` training rows show, as documents BOS t1 .. tn END; the last one may be cut short.
+
+    A second look at a document adds nothing: what lies beyond the first epoch is left out, as counting a text twice
+    only misleads Kneser-Ney. `limit` bounds the number of targets.
+    """
+    pairs = min(count * rows.length, rows.pairs_per_epoch, limit if limit is not None else rows.pairs_per_epoch)
+    inputs, targets = [], []
+    for first in range(0, -(-pairs // rows.length), ROWS_AT_ONCE):
+        part = rows.rows(first, min(ROWS_AT_ONCE, -(-pairs // rows.length) - first))
+        inputs.append(part["tokens"].reshape(-1))
+        targets.append(part["targets"].reshape(-1))
+    if not inputs:
+        return []
+    stream, following = np.concatenate(inputs)[:pairs], np.concatenate(targets)[:pairs]
+    starts = np.flatnonzero(stream == boundary)
+    ends = np.append(starts[1:], len(stream))
+    return [np.append(stream[a:b], following[b - 1]) for a, b in zip(starts, ends, strict=True)]

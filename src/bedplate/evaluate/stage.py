@@ -1,0 +1,58 @@
+"""The evaluate stage: its configuration and declaration. The work is in `evaluation`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from bedplate.config import Config, execution
+from bedplate.ledger.stage import Stage
+
+PROMPTS = ("import ", "from ", "def ", "class ", '"""', "#")
+
+
+class EvaluateConfig(Config):
+    """What is scored, on how much, and beside what."""
+
+    seed: int = Field(0, description="Seed of the held-out sample, the generated samples and the bootstrap.")
+    max_bytes: int | None = Field(
+        600_000, gt=0, description="Held-out text to score, in bytes; null for all of it. Model and baselines share it."
+    )
+    context: int | None = Field(
+        None, gt=0, description="Tokens in a window; null for the length that the run was trained on."
+    )
+    stride: int | None = Field(
+        None, gt=0, description="How far apart windows start; null for half the context. Smaller is slower and fairer."
+    )
+    compute_dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="What the model computes in; auto is bfloat16 where the hardware has it."
+    )
+    ngram_order: int = Field(5, ge=1, le=8, description="Tokens in an n-gram of the counting baseline.")
+    ngram_tokens: int | None = Field(
+        50_000_000,
+        gt=0,
+        description="Most training tokens that the n-gram baseline counts; it needs 100 bytes for each.",
+    )
+    samples: int = Field(32, ge=0, description="Python samples to generate; 0 for none.")
+    sample_tokens: int = Field(192, gt=0, description="Longest sample, in tokens.")
+    temperature: float = Field(0.8, ge=0, description="Temperature of the samples.")
+    top_p: float = Field(0.95, gt=0, le=1, description="Nucleus that samples are drawn from.")
+    prompts: tuple[str, ...] = Field(PROMPTS, min_length=1, description="How samples begin, taken in turn.")
+    tasks: tuple[str, ...] = Field((), description="Multiple-choice tasks: arc_easy, arc_challenge, piqa, mmlu.")
+    task_limit: int | None = Field(None, gt=0, description="Items of each task; null for all of them.")
+    task_data: str | None = Field(
+        None, description="Folder with the tasks' data; null for the one that BEDPLATE_DATA names."
+    )
+    batch_tokens: int = execution(4096, description="Tokens that one forward pass takes.", gt=0)
+
+
+EVALUATE = Stage(
+    name="evaluate",
+    version=1,
+    kind="report",
+    config=EvaluateConfig,
+    inputs={"run": "run|model|release", "tokens": "tokens", "corpus": "corpus"},
+    run="bedplate.evaluate.evaluation:evaluate",
+    sources="bedplate.evaluate.benchmarks:task_sources",
+)

@@ -1,0 +1,162 @@
+"""`bedplate export MODEL OUT`: a model as a Hugging Face folder in another dtype, or as a GGUF file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from bedplate.config import Config
+from bedplate.config.model import execution
+from bedplate.errors import InputError
+from bedplate.families.imports import Dtype, ImportConfig, Located, locate, read_source
+from bedplate.families.imports import sources as import_sources
+from bedplate.ledger.artefact import Artefact
+from bedplate.ledger.stage import Inputs, SourceInput, Stage
+
+if TYPE_CHECKING:
+    from bedplate.console import Console
+    from bedplate.families.model import Model
+    from bedplate.ledger.work import Work
+
+GGUF_FILE = "model.gguf"
+_MODEL = "model|run|release?"
+
+
+class ExportConfig(Config):
+    """A Hugging Face folder of a model."""
+
+    source: str | None = execution(None, description="a model that isn't an artefact: a folder or a GGUF file")
+    dtype: Dtype | None = Field(default=None, description="what the weights are stored in; as they are where absent")
+
+
+class GGUFExportConfig(Config):
+    """A GGUF file of a model."""
+
+    source: str | None = execution(None, description="a model that isn't an artefact: a folder or a GGUF file")
+    dtype: Dtype | Literal["q8_0"] | None = Field(
+        default=None, description="what matrices are stored in (vectors stay float32); as they are where absent"
+    )
+
+
+EXPORT = Stage(
+    name="export",
+    version=1,
+    kind="model",
+    config=ExportConfig,
+    inputs={"model": _MODEL},
+    run="bedplate.families.exports:run_hf",
+    sources="bedplate.families.exports:sources",
+)
+EXPORT_GGUF = Stage(
+    name="export-gguf",
+    version=1,
+    kind="gguf",
+    config=GGUFExportConfig,
+    inputs={"model": _MODEL},
+    run="bedplate.families.exports:run_gguf",
+    sources="bedplate.families.exports:sources",
+)
+
+
+def export_model(
+    model_path: str | Path,
+    out: str | Path,
+    *,
+    format: Literal["hf", "gguf"] = "hf",
+    dtype: str | None = None,
+    console: Console,
+    replace: bool = False,
+) -> Artefact:
+    """Export a model artefact (or any folder or GGUF that imports) to the folder `out`, with a certificate.
+
+    gguf: the file is `out`/model.gguf. Raises UserError for a format or dtype that doesn't exist, a model that can't
+    be read, and whatever GGUF can't say; WeightsError if the result doesn't answer as its source does.
+    """
+    from bedplate.ledger.artefact import open_artefact
+    from bedplate.ledger.manifest import MANIFEST
+    from bedplate.ledger.production import produce
+
+    stages = {"hf": EXPORT, "gguf": EXPORT_GGUF}
+    if format not in stages:
+        raise InputError(f"unknown format {format!r}", f"Formats: {', '.join(stages)}.")
+    dtypes = ("float32", "bfloat16", "float16", *(("q8_0",) if format == "gguf" else ()))
+    if dtype is not None and dtype not in dtypes:
+        raise InputError(f"unknown dtype {dtype!r} for {format}", f"Types: {', '.join(dtypes)}.")
+    if Path(out).suffix == ".gguf":
+        raise InputError(
+            f"{out}: OUT is a folder, holding {GGUF_FILE} and its manifest", f"Give a folder: {Path(out).stem}"
+        )
+    inputs: dict[str, Any] = {}
+    source: str | None = str(model_path)
+    if (Path(model_path) / MANIFEST).is_file():
+        inputs, source = {"model": open_artefact(model_path, _MODEL.rstrip("?"))}, None
+    stage = stages[format]
+    config = stage.config.model_validate({"source": source, "dtype": dtype})
+    return produce(stage, config, inputs, Path(out), name=Path(out).name, console=console, replace=replace)
+
+
+def sources(config: ExportConfig | GGUFExportConfig) -> list[SourceInput]:
+    """The files of a model that isn't an artefact; nothing for one that is."""
+    return [] if config.source is None else import_sources(ImportConfig(source=config.source))
+
+
+def run_hf(config: ExportConfig, inputs: Inputs, work: Work) -> None:
+    """Write a Hugging Face folder, read it back, compare."""
+    from bedplate.families.model import DTYPES
+    from bedplate.families.model import Model as Loaded
+
+    model, facts = _read(config.source, inputs)
+    stored = config.dtype or str(facts["natural_dtype"])
+    model.save(work.path, dtype=DTYPES[stored])
+    _finish(model, lambda: Loaded.load(work.path, device="cpu"), stored, facts, work)
+
+
+def run_gguf(config: GGUFExportConfig, inputs: Inputs, work: Work) -> None:
+    """Write a GGUF file, read it back, compare."""
+    from bedplate.families.gguf_export import write_gguf
+    from bedplate.families.gguf_import import read_model
+    from bedplate.families.gguf_reader import GGUF
+
+    model, facts = _read(config.source, inputs)
+    stored: Any = config.dtype or facts["natural_dtype"]
+    path = work.path / GGUF_FILE
+    facts["notes"] += write_gguf(model, path, dtype=stored, name=facts["name"], license=facts["license"])
+
+    def reload() -> Model:
+        with GGUF.open(path) as file:
+            return read_model(file).build()
+
+    _finish(model, reload, stored, facts, work)
+
+
+def _read(source: str | None, inputs: Inputs) -> tuple[Model, dict[str, Any]]:
+    """The model on the CPU, and its name, licence, notes and natural dtype."""
+    if source is not None:
+        located = locate(ImportConfig(source=source))
+        model, facts = read_source(located)
+        return model, facts | {"name": located.path.stem}
+    artefact = inputs.get("model")
+    if not isinstance(artefact, Artefact):
+        raise InputError("export: no model", "Give the stage an input `model`, or an option `source`.")
+    from bedplate.families.model import model_folder
+
+    model, facts = read_source(Located(model_folder(artefact.path)))
+    known = artefact.measures.get("license")
+    return model, facts | {"name": artefact.name, "license": known if isinstance(known, str) else facts["license"]}
+
+
+def _finish(model: Model, reload: Callable[[], Model], stored: str, facts: dict[str, Any], work: Work) -> None:
+    from bedplate.families.certificate import certify
+
+    for note in facts["notes"]:
+        work.console.warn(note)
+    work.console.say(f"stored as {stored}; comparing it with its source")
+    parameters = model.parameter_count()
+    certificate = certify(model, reload, stored=stored, what=f"the export of {facts['name']}")
+    certificate.save(work.path)
+    work.volatile("certificate.json")
+    work.measures |= {key: facts[key] for key in ("license", "notes")}
+    work.measures |= {"parameters": parameters, "certificate": certificate.facts()}

@@ -1,0 +1,222 @@
+"""`bedplate import SRC OUT`: a GGUF file, a Hugging Face folder or a model on the hub becomes a model artefact."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from bedplate.config import Config
+from bedplate.config.model import execution
+from bedplate.errors import InputError, TokenizerError
+from bedplate.ledger.stage import Inputs, SourceInput, Stage
+
+if TYPE_CHECKING:
+    from bedplate.console import Console
+    from bedplate.families.model import Model
+    from bedplate.ledger.artefact import Artefact
+    from bedplate.ledger.work import Work
+
+Dtype = Literal["float32", "bfloat16", "float16"]
+
+
+class ImportConfig(Config):
+    """What to import, and what to store it in. What is read counts by its bytes, wherever it lies."""
+
+    source: str = execution(..., description="a GGUF file, a Hugging Face folder, or organisation/model on the hub")
+    revision: str | None = execution(None, description="hub only: the commit, in full")
+    dtype: Dtype | None = Field(
+        default=None,
+        description="what the weights are stored in; as in the source where absent, float32 for a quantised one",
+    )
+
+
+IMPORT = Stage(
+    name="import",
+    version=1,
+    kind="model",
+    config=ImportConfig,
+    inputs={},
+    run="bedplate.families.imports:run",
+    sources="bedplate.families.imports:sources",
+)
+
+
+def import_model(
+    src: str | Path,
+    out: str | Path,
+    *,
+    revision: str | None = None,
+    dtype: Dtype | None = None,
+    console: Console,
+    replace: bool = False,
+) -> Artefact:
+    """Import `src` to the folder `out`: safetensors, config, tokenizer, and a certificate that nothing was lost.
+
+    revision: a branch, tag or commit on the hub; the commit that it means now is recorded. Raises InputError for a
+    source that is missing or damaged, WeightsError for one that isn't supported or fits together badly, TokenizerError
+    for a tokenizer that isn't the model's or can't be rebuilt exactly.
+    """
+    from bedplate.families import hub
+    from bedplate.ledger.production import produce
+
+    name = str(src)
+    if not Path(src).exists() and hub.is_hub_id(name):
+        revision = hub.pin(name, revision)
+        console.say(f"{name} is at commit {revision}")
+    elif revision is not None:
+        raise InputError(f"{src}: a revision ({revision}) of something that isn't on the hub", "Leave revision out.")
+    config = ImportConfig(source=name, revision=revision, dtype=dtype)
+    return produce(IMPORT, config, {}, Path(out), name=Path(out).name, console=console, replace=replace)
+
+
+@dataclass(frozen=True)
+class Located:
+    """A source on this machine: a GGUF file or a Hugging Face folder, and where it came from."""
+
+    path: Path
+    hub_id: str | None = None
+    commit: str | None = None
+
+    @property
+    def is_gguf(self) -> bool:
+        return self.path.is_file()
+
+
+def locate(config: ImportConfig) -> Located:
+    """The source on this machine, fetched from the hub if need be. Raises InputError if there is none."""
+    from bedplate.families import hub
+
+    path = Path(config.source)
+    if path.is_dir():
+        return Located(_inside(path))
+    if path.is_file():
+        with path.open("rb") as file:
+            if file.read(4) != b"GGUF":
+                raise InputError(f"{path}: not a GGUF file", "Give a GGUF file, or a folder in Hugging Face layout.")
+        return Located(path)
+    if not hub.is_hub_id(config.source):
+        raise InputError(
+            f"{config.source}: no such file or folder", "Give a GGUF file, a folder, or organisation/model on the hub."
+        )
+    if config.revision is None or not hub.is_commit(config.revision):
+        raise InputError(
+            f"{config.source}: revision is {config.revision!r}, which may mean something else tomorrow",
+            "Pin it to a commit of 40 hexadecimal digits; `bedplate import` finds and records the present one.",
+        )
+    return Located(hub.fetch(config.source, config.revision), config.source, config.revision)
+
+
+def sources(config: ImportConfig) -> list[SourceInput]:
+    """The files that will be read, as one digest over their names and bytes."""
+    from bedplate.ledger.digests import sha256_file
+
+    found = locate(config)
+    files = [found.path] if found.is_gguf else _read_files(found.path)
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(f"{file.name if not found.is_gguf else ''}\0{sha256_file(file)}\n".encode())
+    size = sum(file.stat().st_size for file in files)
+    return [SourceInput(found.path, digest.hexdigest(), size, len(files))]
+
+
+def run(config: ImportConfig, inputs: Inputs, work: Work) -> None:
+    """Read, store, read back, compare."""
+    from bedplate.families.certificate import certify
+    from bedplate.families.model import DTYPES
+    from bedplate.families.model import Model as Loaded
+
+    found = locate(config)
+    work.console.say(f"reading {found.path}")
+    model, facts = read_source(found)
+    for note in facts["notes"]:
+        work.console.warn(note)
+    natural = facts.pop("natural_dtype")
+    stored = config.dtype or natural
+    work.measures |= facts | {"parameters": model.parameter_count()}
+    model.save(work.path, dtype=DTYPES[stored])
+    work.console.say(f"stored as {stored}; comparing it with its source")
+    what = f"the import of {found.path}"
+    certificate = certify(model, lambda: Loaded.load(work.path, device="cpu"), stored=stored, what=what)
+    certificate.save(work.path)
+    work.volatile("certificate.json")
+    work.measures["certificate"] = certificate.facts()
+
+
+def read_source(found: Located) -> tuple[Model, dict[str, Any]]:
+    """The model on the CPU, and what the source says of itself: origin, licence, notes, and the dtype to store it in
+    unless another is asked for. Raises as `import_model` does."""
+    facts: dict[str, Any] = {"source": {"hub_id": found.hub_id, "commit": found.commit, "file": found.path.name}}
+    if found.is_gguf:
+        from bedplate.families.gguf_import import read_model
+        from bedplate.families.gguf_reader import GGUF
+
+        with GGUF.open(found.path) as file:
+            gguf = read_model(file)
+            facts |= {
+                "format": "gguf",
+                "quantisation": gguf.quantisation,
+                "license": file.metadata.get("general.license"),
+            }
+            facts |= {"notes": list(gguf.notes), "natural_dtype": gguf.natural_dtype}
+            return gguf.build(), facts
+    from bedplate.families.model import Model as Loaded
+
+    model = Loaded.load(found.path, device="cpu")
+    notes = [] if model.tokenizer is not None else [_no_tokenizer(found.path)]
+    stored = str(model.net.embed.weight.dtype).removeprefix("torch.")
+    facts |= {"format": "hugging-face", "license": card_license(found.path), "notes": notes, "natural_dtype": stored}
+    return model, facts
+
+
+def card_license(folder: Path) -> str | None:
+    """The licence in the header of a model card (README.md), or None."""
+    import yaml
+
+    card = folder / "README.md"
+    if not card.is_file():
+        return None
+    text = card.read_text(encoding="utf-8", errors="replace")
+    if not text.startswith("---"):
+        return None
+    try:
+        header = yaml.safe_load(text.split("---", 2)[1])
+    except (yaml.YAMLError, IndexError):
+        return None
+    found = header.get("license") if isinstance(header, Mapping) else None
+    return found if isinstance(found, str) else None
+
+
+def _inside(folder: Path) -> Path:
+    """The folder itself, or the only GGUF file in it where it is no Hugging Face folder."""
+    from bedplate.families.model import model_folder
+
+    files = sorted(folder.glob("*.gguf"))
+    if (folder / "config.json").is_file() or not files:
+        return model_folder(folder)
+    if len(files) > 1:
+        raise InputError(f"{folder}: {len(files)} GGUF files", f"Name one of them: {files[0]}")
+    return files[0]
+
+
+def _read_files(folder: Path) -> list[Path]:
+    names = {"config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"}
+    names |= {"chat_template.jinja", "model.safetensors.index.json", "README.md"}
+    return sorted(f for f in folder.iterdir() if f.is_file() and (f.name in names or f.suffix == ".safetensors"))
+
+
+def _no_tokenizer(folder: Path) -> str:
+    """The note for a model without a tokenizer. Raises TokenizerError if it has one of a kind we don't read."""
+    other = [
+        name for name in ("tokenizer.model", "vocab.json", "vocab.txt", "spiece.model") if (folder / name).is_file()
+    ]
+    if other:
+        raise TokenizerError(
+            f"{folder}: a tokenizer in {other[0]}, and no tokenizer.json",
+            "Write one: transformers.AutoTokenizer.from_pretrained(folder).save_pretrained(folder).",
+        )
+    return "the source holds no tokenizer"

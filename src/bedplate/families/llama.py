@@ -1,0 +1,70 @@
+"""Llama (arXiv 2302.13971, 2407.21783), Mistral (2310.06825), Qwen 2, 3 (2407.10671, 2505.09388): one architecture."""
+
+from __future__ import annotations
+
+from bedplate.families.llama_config import LlamaConfig
+from bedplate.families.weights import Map, Table
+from bedplate.nn.attention import Attention
+from bedplate.nn.feedforward import SwiGLU
+from bedplate.nn.norm import RMSNorm
+from bedplate.nn.rope import Rope, RopeScaling
+from bedplate.nn.stack import Block, Decoder, Residual
+
+
+def build(c: LlamaConfig) -> Decoder:
+    """The modules, parameters not yet set."""
+    norm = RMSNorm(c.rms_norm_eps)
+    rope = Rope(c.head_size, c.rope_theta, _scaling(c))
+
+    def block(window: int | None) -> Block:
+        attention = Attention(
+            heads=c.num_attention_heads, kv_heads=c.kv_heads, head_dim=c.head_size, position=rope, window=window,
+            bias=c.qkv_bias, out_bias=c.out_bias, qk_norm=norm if c.qk_norm else None,
+        )  # fmt: skip
+        return Block(
+            Residual(attention, pre_norm=norm), Residual(SwiGLU(c.intermediate_size, c.mlp_bias), pre_norm=norm)
+        )
+
+    windows = c.windows or (None,) * c.num_hidden_layers
+    return Decoder(c.hidden_size, c.vocab_size, [block(w) for w in windows], norm, tied=c.tie_word_embeddings)
+
+
+def _scaling(c: LlamaConfig) -> RopeScaling | None:
+    s = c.rope_scaling
+    if s is None:
+        return None
+    # The dynamic kind measures against the model's own length, whatever else the file says.
+    original = None if s.rope_type == "dynamic" else s.original_max_position_embeddings
+    return RopeScaling(
+        s.rope_type, s.factor, original or c.max_position_embeddings, s.low_freq_factor, s.high_freq_factor,
+        s.beta_fast, s.beta_slow, s.attention_factor, s.mscale, s.mscale_all_dim, s.truncate,
+    )  # fmt: skip
+
+
+def _linear(ours: str, theirs: str) -> list[Map]:
+    return [Map(f"{ours}.{part}", f"{theirs}.{part}") for part in ("weight", "bias")]
+
+
+_BLOCK, _THEIRS = "blocks.{i}", "model.layers.{i}"
+WEIGHTS = Table(
+    [
+        Map("embed.weight", "model.embed_tokens.weight"),
+        Map(f"{_BLOCK}.0.pre_norm.weight", f"{_THEIRS}.input_layernorm.weight"),
+        *(
+            line
+            for name in "qkvo"
+            for line in _linear(f"{_BLOCK}.0.sublayer.{name}", f"{_THEIRS}.self_attn.{name}_proj")
+        ),
+        Map(f"{_BLOCK}.0.sublayer.q_norm.weight", f"{_THEIRS}.self_attn.q_norm.weight"),
+        Map(f"{_BLOCK}.0.sublayer.k_norm.weight", f"{_THEIRS}.self_attn.k_norm.weight"),
+        Map(f"{_BLOCK}.1.pre_norm.weight", f"{_THEIRS}.post_attention_layernorm.weight"),
+        *(
+            line
+            for name in ("gate", "up", "down")
+            for line in _linear(f"{_BLOCK}.1.sublayer.{name}", f"{_THEIRS}.mlp.{name}_proj")
+        ),
+        Map("norm.weight", "model.norm.weight"),
+        Map("head.weight", "lm_head.weight"),
+    ],
+    ignored=(f"{_THEIRS}.self_attn.rotary_emb.inv_freq", "model.rotary_emb.inv_freq"),
+)

@@ -1,0 +1,217 @@
+"""`Model`: modules, configuration and tokenizer together; loaded from and saved to Hugging Face folders."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from bedplate.codecs.text import TextTokenizer
+from bedplate.errors import InputError, TokenizerError, WeightsError
+from bedplate.families.checkpoint import Checkpoint, stored_dtype, write_checkpoint
+from bedplate.families.llama_config import LlamaConfig
+from bedplate.families.registry import Family, family_of
+from bedplate.machine.choose import choose_device
+from bedplate.nn.cache import Cache, KVCache
+from bedplate.nn.mask import Mask
+from bedplate.nn.stack import Decoder
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class Model:
+    """A language model that can be asked: config, net (the modules), tokenizer (None where the folder has none) and
+    generation (the content of generation_config.json)."""
+
+    def __init__(
+        self,
+        config: LlamaConfig,
+        net: Decoder,
+        tokenizer: TextTokenizer | None = None,
+        generation: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.config, self.net, self.tokenizer = config, net, tokenizer
+        self.generation = dict(generation or {})
+
+    @property
+    def family(self) -> Family:
+        return family_of(self.config.model_type, "config")
+
+    @property
+    def device(self) -> torch.device:
+        return self.net.embed.weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What activations are computed in."""
+        return self.net.compute_dtype or self.net.embed.weight.dtype
+
+    @property
+    def head_weight(self) -> Tensor:
+        """[vocabulary, width]."""
+        return self.net.head_weight
+
+    def hidden(
+        self,
+        tokens: Tensor,
+        *,
+        positions: Tensor | None = None,
+        mask: Mask | None = None,
+        cache: Cache | None = None,
+    ) -> Tensor:
+        """tokens [B, T] int64 -> last hidden states [B, T, width], normed and ready for the head."""
+        states: Tensor = self.net(tokens, positions=positions, mask=mask, cache=cache)
+        return states
+
+    def __call__(
+        self,
+        tokens: Tensor,
+        *,
+        positions: Tensor | None = None,
+        mask: Mask | None = None,
+        cache: Cache | None = None,
+    ) -> Tensor:
+        """tokens [B, T] int64 -> logits [B, T, vocabulary] fp32. For long inputs ask for `hidden` and take the head
+        where it is needed."""
+        return self.logits(self.hidden(tokens, positions=positions, mask=mask, cache=cache))
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """hidden [..., width] -> [..., vocabulary] fp32."""
+        return torch.nn.functional.linear(hidden, self.head_weight.to(hidden.dtype)).float()
+
+    def new_cache(self, capacity: int = 0) -> KVCache:
+        """An empty cache with room for `capacity` positions; it grows when it must."""
+        return self.net.new_cache(capacity)
+
+    def parameter_count(self) -> int:
+        """Every number that is stored, a tied head counted once."""
+        return sum(p.numel() for p in self.net.parameters())
+
+    def save(self, folder: str | Path, *, dtype: torch.dtype | None = None) -> None:
+        """Write a folder that `load`, transformers and vLLM read: config, safetensors, tokenizer, generation config.
+
+        dtype: what the weights are stored in, as they are where None.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        names = dict(self.net.named_parameters())
+        pairs = self.family.weights.pairs(names, self.config.num_hidden_layers)
+        tensors = {pairs[n][0]: p.detach() if dtype is None else p.detach().to(dtype) for n, p in names.items()}
+        write_checkpoint(folder, tensors)
+        stored = str(stored_dtype(tensors)).removeprefix("torch.")
+        # transformers 5 reads dtype, 4 torch_dtype.
+        _write_json(folder / "config.json", self.config.to_hf() | {"dtype": stored, "torch_dtype": stored})
+        _write_json(folder / "generation_config.json", self.generation or _generation(self.config))
+        if self.tokenizer is not None:
+            self.tokenizer.save(folder)
+
+    @classmethod
+    def load(cls, folder: str | Path, *, dtype: str | torch.dtype | None = None, device: str = "auto") -> Self:
+        """Read a model folder. dtype: as stored where None. Raises the errors of `load`."""
+        folder = Path(folder)
+        config = read_config(folder)
+        checkpoint = Checkpoint(folder)
+        family, layers = family_of(config.model_type, str(folder)), config.num_hidden_layers
+        with torch.device("meta"):
+            net = family.build(config)
+        shapes = {name: tuple(p.shape) for name, p in net.named_parameters()}
+        tied = {"head.weight": "embed.weight"} if config.tie_word_embeddings else {}
+        names = family.weights.match(shapes, checkpoint.shapes, layers, str(folder), tied)
+        for copy, kept in family.weights.copies(checkpoint.shapes, layers, tied).items():
+            _check_copy(checkpoint, copy, names[kept])
+        place = torch.device(choose_device(device).name)  # type: ignore[arg-type]
+        wanted = _dtype(dtype)
+        fill(net, ((n, t.to(device=place, dtype=wanted or t.dtype)) for n, t in checkpoint.read(names)))
+        tokenizer = TextTokenizer.load(folder) if (folder / "tokenizer.json").is_file() else None
+        if tokenizer is not None:
+            check_tokenizer(tokenizer, config, str(folder))
+        return cls(config, net.eval(), tokenizer, _read_json(folder / "generation_config.json", required=False))
+
+
+def load(path: str | Path, *, dtype: str | torch.dtype | None = None, device: str = "auto") -> Model:
+    """The model in a folder: an artefact of kind model, run or release, or any Hugging Face folder.
+
+    dtype: "float32", "bfloat16" or "float16"; as stored where None. device: auto, cpu, cuda, mps.
+    Raises InputError (no such folder, broken file), WeightsError (weights or config that don't fit) and
+    TokenizerError (more tokens than the embedding has rows).
+    """
+    return Model.load(model_folder(path), dtype=dtype, device=device)
+
+
+def model_folder(path: str | Path) -> Path:
+    """The Hugging Face folder that `path` means: itself, or the `model/` inside a run."""
+    path = Path(path)
+    for folder in (path, path / "model"):
+        if (folder / "config.json").is_file():
+            return folder
+    if not path.exists():
+        raise InputError(f"{path}: no such folder", "Give a model's folder, or bring one in: bedplate import SRC OUT")
+    raise InputError(f"{path}: no config.json in it, so not a model", "Give a model's folder in Hugging Face layout.")
+
+
+def read_config(folder: Path) -> LlamaConfig:
+    """The configuration of a model folder."""
+    found = _read_json(folder / "config.json")
+    family = family_of(found.get("model_type"), str(folder / "config.json"))
+    return family.read_config(found, str(folder / "config.json"))
+
+
+def fill(net: Decoder, tensors: Iterable[tuple[str, Tensor]]) -> None:
+    """Put tensors in the place of a net's parameters (built on the meta device); all of them."""
+    left = dict(net.named_parameters())
+    for name, tensor in tensors:
+        owner, _, leaf = name.rpartition(".")
+        setattr(net.get_submodule(owner), leaf, torch.nn.Parameter(tensor, requires_grad=tensor.is_floating_point()))
+        del left[name]
+    if left:
+        raise InputError(f"no values for {', '.join(left)}")
+
+
+def _check_copy(checkpoint: Checkpoint, copy: str, kept: str) -> None:
+    """Raises WeightsError if the copy of a tied weight isn't equal to the one that the model keeps."""
+    stored = dict(checkpoint.read({copy: copy, kept: kept}))
+    if not torch.equal(stored[copy].float(), stored[kept].float()):
+        raise WeightsError(
+            f"{checkpoint.folder}: the configuration ties {copy} to {kept}, but the file holds two that differ",
+            "Set tie_word_embeddings to false in config.json if the head was trained apart, or remove the wrong one.",
+        )
+
+
+def _dtype(name: str | torch.dtype | None) -> torch.dtype | None:
+    if isinstance(name, str) and name not in DTYPES:
+        raise InputError(f"dtype={name}: no such number format here", f"Use one of {', '.join(DTYPES)}.")
+    return DTYPES[name] if isinstance(name, str) else name
+
+
+def check_tokenizer(tokenizer: TextTokenizer, config: LlamaConfig, where: str) -> None:
+    """Raises TokenizerError if a token has no row in the embedding."""
+    if tokenizer.vocab_size > config.vocab_size:
+        raise TokenizerError(
+            f"{where}: the tokenizer has {tokenizer.vocab_size} tokens and the model {config.vocab_size} rows",
+            "Take the tokenizer that belongs to this model.",
+        )
+
+
+def _generation(config: LlamaConfig) -> dict[str, Any]:
+    hf = config.to_hf()
+    return {k: hf[k] for k in ("bos_token_id", "eos_token_id", "pad_token_id") if hf[k] is not None}
+
+
+def _read_json(path: Path, *, required: bool = True) -> dict[str, Any]:
+    if not path.is_file() and not required:
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not readable as JSON: {error}", "Copy or download it again.") from error
+    if not isinstance(found, dict):
+        raise InputError(f"{path}: not a JSON object", "Copy or download it again.")
+    return found
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,0 +1,1 @@
+"""Sampling and batched generation; grows into the inference engine."""

@@ -1,0 +1,81 @@
+"""`TextModel`, a model that writes, and `load`, which brings one in from wherever it is."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bedplate.codecs.chat import render
+from bedplate.errors import TokenizerError, UserError
+from bedplate.families.model import Model, model_folder
+from bedplate.generate import engine
+from bedplate.generate.generation import Generation
+from bedplate.generate.params import SamplingParams
+
+
+class TextModel(Model):
+    """A `Model` that generates: `bedplate.load` gives one."""
+
+    def generate(
+        self,
+        prompts: str | Sequence[engine.Prompt],
+        params: SamplingParams | Sequence[SamplingParams] | None = None,
+        *,
+        seeds: Sequence[int] | None = None,
+        **options: Any,
+    ) -> list[Generation]:
+        """Continue each prompt: see `bedplate.generate.engine.generate`."""
+        return engine.generate(self, prompts, params, seeds=seeds, **options)
+
+    def stream(
+        self, prompt: engine.Prompt, params: SamplingParams | None = None, **options: Any
+    ) -> Generator[str, None, Generation]:
+        """Continue one prompt, its text as it comes: see `bedplate.generate.engine.stream`."""
+        return engine.stream(self, prompt, params, **options)
+
+    def chat(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        params: SamplingParams | None = None,
+        *,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        **options: Any,
+    ) -> Generation:
+        """Answer a conversation, `[{"role": "user", "content": "..."}]`, put by the model's own chat template."""
+        return self.generate([self.chat_prompt(messages, tools=tools)], params, **options)[0]
+
+    def chat_prompt(
+        self, messages: Sequence[Mapping[str, Any]], *, tools: Sequence[Mapping[str, Any]] | None = None
+    ) -> list[int]:
+        """The tokens that put a conversation to the model and ask for its answer.
+
+        Raises TokenizerError where the model has no chat template, InputError where the template refuses.
+        """
+        tokenizer = self.tokenizer
+        if tokenizer is None or tokenizer.chat_template is None:
+            raise TokenizerError(
+                "the model has no chat template", "A base model only continues text: use generate, or chat --raw."
+            )
+        named = tokenizer.named_tokens
+        text = render(
+            tokenizer.chat_template,
+            messages,
+            tools=tools,
+            bos_token=named.get("bos_token", ""),
+            eos_token=named.get("eos_token", ""),
+        )
+        return tokenizer.encode(text, specials=True)
+
+
+def load(path: str | Path, *, dtype: str | torch.dtype | None = None, device: str = "auto") -> TextModel:
+    """The model at `path`: an artefact of kind model, run or release, any Hugging Face folder, or a hub id.
+
+    dtype: "float32", "bfloat16" or "float16"; as stored where None. device: auto, cpu, cuda, mps.
+    Raises UserError for a GGUF file, which is imported first; else as `bedplate.families.load`.
+    """
+    if str(path).lower().endswith(".gguf"):
+        raise UserError(f"{path} is a GGUF file", f"Import it first: bedplate import {path} FOLDER")
+    return TextModel.load(model_folder(path), dtype=dtype, device=device)

@@ -1,0 +1,222 @@
+"""`produce`: make an artefact, or find it made. Lock, key, reuse, partial folder, commit, rename, in this order."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from bedplate.config import Config
+from bedplate.console import Console
+from bedplate.errors import ArtefactError, StorageError
+from bedplate.ledger.artefact import Artefact
+from bedplate.ledger.atomic import atomic_write, storage_errors
+from bedplate.ledger.commit import PARTIAL_STATE, commit, put_in_place, remove_tree
+from bedplate.ledger.comparison import difference
+from bedplate.ledger.digests import stage_key
+from bedplate.ledger.lock import folder_lock
+from bedplate.ledger.manifest import MANIFEST, Input, Resource, read_manifest
+from bedplate.ledger.resources import Meter
+from bedplate.ledger.stage import Inputs, SourceInput, Stage, flatten, resolve
+from bedplate.ledger.work import Work
+
+
+def produce(
+    stage: Stage,
+    config: Config,
+    inputs: Inputs,
+    out: Path | str,
+    *,
+    name: str,
+    console: Console,
+    replace: bool = False,
+) -> Artefact:
+    """The artefact at `out`, made by `stage` from `config` and `inputs` unless it is there already.
+
+    Work happens in `OUT.partial-<key>/` and is kept when it is interrupted: the same call goes on there. Raises
+    BusyError if another process is at it, ArtefactError if `out` holds something else (unless `replace`) or is
+    damaged, StorageError if the disk is full.
+    """
+    out = Path(out)
+    check_inputs(stage, inputs)
+    with folder_lock(out):
+        sources = _sources(stage, config)
+        key = stage_key(stage.name, stage.version, config.semantic(), _input_digests(stage, inputs, sources))
+        partial = out.with_name(f"{out.name}.partial-{key[:16]}")
+        recorded = _recorded(inputs, sources, out)
+        found = _existing(out, key, stage, config, recorded, replace=replace)
+        if found is not None:
+            _clean(out, partial, key)
+            return found
+        kept = f"the work so far is kept in {partial} and resumes from there"
+        with storage_errors(partial, kept=kept):
+            if not _finished(partial, key):
+                _work(stage, config, inputs, recorded, partial, key, name, console)
+            put_in_place(partial, out)
+        return Artefact(out, read_manifest(out))
+
+
+def check_inputs(stage: Stage, inputs: Inputs) -> None:
+    """Raise ArtefactError unless the inputs are those that the stage declares, each of a kind that it takes."""
+    roles = stage.roles()
+    if unknown := sorted(set(inputs) - set(roles)):
+        raise ArtefactError(f"{stage.name}: unknown input {unknown[0]!r}", f"It takes: {', '.join(roles) or 'none'}.")
+    for role in roles.values():
+        if role.name not in inputs:
+            if not role.optional and not role.many:
+                raise ArtefactError(f"{stage.name}: the input {role.name!r} is missing", f"Give a {role} artefact.")
+            continue
+        if isinstance(inputs[role.name], list) and not role.many:
+            raise ArtefactError(f"{stage.name}: the input {role.name!r} takes one artefact, not a list", None)
+    for name, artefact in flatten(inputs):
+        if not roles[name].accepts(artefact.kind):
+            raise ArtefactError(
+                f"{stage.name}: the input {name!r} is {artefact.path}, a {artefact.kind} artefact",
+                f"It must be a {roles[name]} artefact.",
+            )
+
+
+def _sources(stage: Stage, config: Config) -> list[SourceInput]:
+    return list(resolve(stage.sources)(config)) if stage.sources else []
+
+
+def _input_digests(stage: Stage, inputs: Inputs, sources: Sequence[SourceInput]) -> dict[str, object]:
+    digests: dict[str, object] = {}
+    for role, value in inputs.items():
+        digests[role] = [artefact.digest for artefact in value] if isinstance(value, list) else value.digest
+    if stage.sources:
+        digests["raw sources"] = [source.digest for source in sources]
+    return digests
+
+
+def _recorded(inputs: Inputs, sources: Sequence[SourceInput], out: Path) -> tuple[Input, ...]:
+    artefacts = [
+        Input(role=role, kind=a.kind, name=a.name, digest=a.digest, path=relative_path(a.path, out))
+        for role, a in flatten(inputs)
+    ]
+    raw = [
+        Input(
+            role="source",
+            kind="raw",
+            name=source.path.name,
+            digest=source.digest,
+            path=relative_path(source.path, out),
+            bytes=source.bytes,
+            count=source.count,
+        )
+        for source in sources
+    ]
+    return (*artefacts, *raw)
+
+
+def relative_path(target: Path, folder: Path) -> str:
+    """`target` as seen from `folder`, both with their links resolved; with forward slashes."""
+
+    try:
+        return Path(os.path.relpath(target.resolve(), folder.resolve())).as_posix()
+    except ValueError:  # Windows: on another drive
+        return target.resolve().as_posix()
+
+
+def _existing(
+    out: Path, key: str, stage: Stage, config: Config, inputs: tuple[Input, ...], *, replace: bool
+) -> Artefact | None:
+    """What stands at `out` if it can be used; None if the way is free (or may be freed)."""
+    if not out.exists() and not out.is_symlink():
+        return None
+    if not (out / MANIFEST).is_file():
+        if out.is_dir() and not any(out.iterdir()):
+            return None
+        raise ArtefactError(
+            f"{out}: exists and isn't an artefact of Bedplate's, so it won't be touched",
+            "Choose another folder, or move it away.",
+        )
+    there = Artefact(out, read_manifest(out), cached=True)
+    if there.key == key:
+        try:
+            there.check()
+        except ArtefactError:
+            if replace:
+                return None
+            raise
+        return there
+    if replace:
+        return None
+    lines = "".join(f"\n  {line}" for line in difference(there.manifest, stage, config, inputs))
+    raise ArtefactError(
+        f"{out}: already holds an artefact that was made differently:{lines}",
+        "Pass --replace to make it anew in its place (the old one is kept until the new one is complete), or choose "
+        "another folder.",
+    )
+
+
+def _finished(partial: Path, key: str) -> bool:
+    """Whether an earlier attempt got as far as its manifest, so that only the rename is missing."""
+    if not (partial / MANIFEST).is_file():
+        return False
+    manifest = read_manifest(partial)
+    if manifest.key != key:
+        # A kill in the middle of a swap leaves the artefact that was replaced under this name.
+        remove_tree(partial)
+        return False
+    Artefact(partial, manifest).check()
+    return True
+
+
+def _work(
+    stage: Stage,
+    config: Config,
+    inputs: Inputs,
+    recorded: tuple[Input, ...],
+    partial: Path,
+    key: str,
+    name: str,
+    console: Console,
+) -> None:
+    resumed = partial.is_dir() and any(partial.iterdir())
+    partial.mkdir(parents=True, exist_ok=True)
+    if resumed:
+        console.say(f"going on with the unfinished work in {partial}")
+    meter = Meter(_earlier(partial))
+    work = Work(partial, console, meter, resumed=resumed)
+    run = resolve(stage.run)
+    meter.start(lambda figures: _remember(partial, figures))
+    try:
+        run(config, dict(inputs), work)
+        finished = True
+    except BaseException:
+        finished = False
+        raise
+    finally:
+        figures = meter.stop()
+        if not finished:
+            _remember(partial, figures)
+    commit(stage, config, recorded, work, key=key, name=name, resources=figures)
+
+
+def _earlier(partial: Path) -> dict[str, Resource]:
+    """What earlier attempts cost. A state that can't be read costs only that figure."""
+    try:
+        raw = json.loads((partial / PARTIAL_STATE).read_bytes())
+        return {name: Resource.model_validate(value) for name, value in raw.items()}
+    except (OSError, ValueError, AttributeError, ValidationError):
+        return {}
+
+
+def _remember(partial: Path, figures: dict[str, Resource]) -> None:
+
+    text = json.dumps({name: figure.model_dump() for name, figure in figures.items()})
+    with contextlib.suppress(OSError, StorageError):
+        atomic_write(partial / PARTIAL_STATE, text)
+
+
+def _clean(out: Path, partial: Path, key: str) -> None:
+    """Remove what a kill in the middle of a swap left: the artefact that was replaced."""
+    for left in out.parent.glob(f"{out.name}.replaced-*"):
+        remove_tree(left)
+    if (partial / MANIFEST).is_file() and read_manifest(partial).key != key:
+        remove_tree(partial)

@@ -1,0 +1,86 @@
+"""Cross-entropy from hidden states and the head, in chunks of positions: all logits never exist at once.
+
+The training loss computes its gradients while each chunk's logits are at hand, so that they are neither kept nor
+computed twice (the idea of Cut Your Losses, arXiv 2411.09009, and Liger, arXiv 2410.10989).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+# About 4M logits a chunk: 16 MB in fp32, which a CPU's last-level cache holds and a GPU doesn't notice.
+CHUNK_LOGITS = 1 << 22
+MIN_CHUNK = 256
+
+
+def chunk_rows(vocabulary: int) -> int:
+    """How many positions are taken at once."""
+    return max(MIN_CHUNK, CHUNK_LOGITS // vocabulary)
+
+
+def chunked_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, keep: Tensor) -> Tensor:
+    """Sum over kept positions of -log softmax(hidden W^T)[target], in nats, fp32 scalar.
+
+    hidden [..., D] in the compute dtype; weight [V, D]; targets [...] int64; keep [...] bool. Gradients flow to hidden
+    and weight.
+    """
+    hidden = hidden.flatten(0, -2)
+    loss: Tensor = _ChunkedCrossEntropy.apply(hidden, weight, targets.flatten(), keep.flatten())
+    return loss
+
+
+@torch.no_grad()
+def token_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+    """-log softmax(hidden W^T)[target] at each position, in nats: [..., D], [V, D], [...] -> [...] fp32. No gradient."""
+    flat, wanted, w = hidden.flatten(0, -2), targets.flatten(), weight.to(hidden.dtype)
+    out = torch.empty(len(flat), dtype=torch.float32, device=hidden.device)
+    rows = chunk_rows(weight.shape[0])
+    for a in range(0, len(flat), rows):
+        logits = F.linear(flat[a : a + rows], w).float()
+        out[a : a + rows] = F.cross_entropy(logits, wanted[a : a + rows], reduction="none")
+    return out.view(targets.shape)
+
+
+class _ChunkedCrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, keep: Tensor) -> Tensor:
+        w = weight.to(hidden.dtype)
+        need_hidden, need_weight = ctx.needs_input_grad[:2]
+        grad_hidden = torch.empty_like(hidden) if need_hidden else None
+        grad_weight = torch.zeros(weight.shape, dtype=torch.float32, device=weight.device) if need_weight else None
+        total = torch.zeros((), dtype=torch.float32, device=hidden.device)
+        rows = chunk_rows(weight.shape[0])
+        for a in range(0, hidden.shape[0], rows):
+            h, t, kept = hidden[a : a + rows], targets[a : a + rows, None], keep[a : a + rows, None]
+            log_p = F.log_softmax(F.linear(h, w), dim=-1, dtype=torch.float32)
+            total -= (log_p.gather(1, t) * kept).sum()
+            if grad_hidden is None and grad_weight is None:
+                continue
+            # d(-log p_t)/d logits = p - onehot(t). Where a position isn't kept, its row is dropped on the narrow side of
+            # each product, which is cheaper than on the [rows, V] slope.
+            slope = torch.exp(log_p, out=torch.empty_like(log_p, dtype=hidden.dtype))
+            slope.scatter_add_(1, t, slope.new_full((1, 1), -1.0).expand(t.shape))
+            if grad_hidden is not None:
+                torch.mm(slope, w, out=grad_hidden[a : a + rows])
+                grad_hidden[a : a + rows].mul_(kept)
+            if grad_weight is not None:
+                grad_weight += slope.t() @ (h * kept)
+        ctx.save_for_backward(grad_hidden, grad_weight)
+        ctx.weight_dtype = weight.dtype
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        grad_hidden, grad_weight = ctx.saved_tensors
+        if grad_hidden is not None:
+            # In fp32: the factor (one over the count, say) rounded to bf16 would scale every gradient by up to 0.4%.
+            grad_hidden = (grad_hidden.float() * grad).to(grad_hidden.dtype)
+        if grad_weight is not None:
+            grad_weight = (grad_weight * grad).to(ctx.weight_dtype)
+        return grad_hidden, grad_weight, None, None

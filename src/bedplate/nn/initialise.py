@@ -1,0 +1,40 @@
+"""Initial values from the parameter table and named generators: a parameter's values depend on its name and the seed."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from bedplate.config.randomness import fold_in
+from bedplate.nn.parameters import ParameterInfo, parameter_table
+from bedplate.nn.stack import Decoder
+
+EMBEDDING_STD = 0.02
+
+
+def initialise(net: Decoder, seed: int) -> None:
+    """Set every parameter of `net`, which must be on CPU in fp32.
+
+    Matrices are normal with standard deviation 1 / sqrt(fan_in); those that write into the residual stream are divided by
+    sqrt(2 * blocks) besides (GPT-2, Radford 2019), so that its size doesn't grow with depth. Embeddings 0.02, norms 1,
+    biases 0.
+    """
+    table = parameter_table(net)
+    for name, parameter in net.named_parameters():
+        info = table[name]
+        with torch.no_grad():
+            if info.role == "norm":
+                parameter.fill_(1.0)
+            elif info.role == "bias":
+                parameter.zero_()
+            else:
+                generator = torch.Generator().manual_seed(fold_in(seed, "initialise", name))
+                parameter.normal_(0.0, _std(info, len(net.blocks)), generator=generator)
+
+
+def _std(info: ParameterInfo, blocks: int) -> float:
+    if info.role in ("embedding", "head"):
+        return EMBEDDING_STD
+    residual = math.sqrt(2 * blocks) if info.shard == 1 else 1.0
+    return 1 / math.sqrt(info.fan_in) / residual

@@ -1,0 +1,78 @@
+"""Who may attend to whom, as a small value that each attention backend lowers in its own way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+# Added to a forbidden score. Finite, so that a row with nothing allowed (a padded query) gives a harmless mean and
+# not NaN, and far enough down that exp() of it is exactly zero beside any allowed score.
+FORBIDDEN = -1e30
+_FORBIDDEN_FP16 = -6e4
+
+
+@dataclass(frozen=True)
+class Mask:
+    """What a query may see. Queries are the last T of the S keys.
+
+    causal: nothing after itself. window: itself and the `window - 1` before it (with causal). segments [B, T]: only
+    its own document. valid [B, S] bool: keys that exist (padding is False).
+    """
+
+    causal: bool = True
+    window: int | None = None
+    segments: Tensor | None = None
+    valid: Tensor | None = None
+
+    def dense(self, queries: int, keys: int, device: torch.device) -> Tensor:
+        """[1 or B, 1, queries, keys] bool, True where attention is allowed: the reference for every backend."""
+        i = torch.arange(keys - queries, keys, device=device)[:, None]
+        j = torch.arange(keys, device=device)[None, :]
+        allowed = torch.ones(queries, keys, dtype=torch.bool, device=device)
+        if self.causal:
+            allowed = j <= i
+        if self.window is not None:
+            allowed = allowed & (j > i - self.window)
+        allowed = allowed[None, None]
+        if self.segments is not None:
+            if not queries == keys == self.segments.shape[1]:
+                raise ValueError(
+                    f"segments [{self.segments.shape[1]}] describe whole rows: they can't be used for {queries} queries "
+                    f"and {keys} keys, as with a cache"
+                )
+            allowed = allowed & (self.segments[:, None, :, None] == self.segments[:, None, None, :])
+        if self.valid is not None:
+            if self.valid.shape[1] < keys:
+                raise ValueError(f"valid tells of {self.valid.shape[1]} keys and there are {keys}")
+            allowed = allowed & self.valid[:, None, None, :keys]
+        return allowed
+
+    def narrowed(self, window: int | None) -> Mask:
+        """The same mask with a layer's sliding window, the narrower of the two where both say one."""
+        if window is None or (self.window is not None and self.window <= window):
+            return self
+        return replace(self, window=window)
+
+    def lower(self, queries: int, keys: int, device: torch.device, dtype: torch.dtype) -> Lowered:
+        """What backends take: done once a forward pass and window, not once a layer."""
+        wide = self.window is None or self.window >= keys
+        plain = self.segments is None and self.valid is None and wide
+        if plain and (queries == 1 or not self.causal):
+            return Lowered(bias=None, causal=False)
+        if plain and queries == keys and device.type != "cpu":
+            return Lowered(bias=None, causal=True)
+        forbidden = _FORBIDDEN_FP16 if dtype == torch.float16 else FORBIDDEN
+        allowed = self.dense(queries, keys, device)
+        bias = torch.zeros(allowed.shape, dtype=dtype, device=device).masked_fill_(~allowed, forbidden)
+        return Lowered(bias=bias, causal=self.causal)
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """bias [1 or B, 1, T, S] is added to the scores, None where nothing is forbidden (or, off the CPU, where plain
+    causality says it all). causal: no key after its query, which lets a backend skip blocks."""
+
+    bias: Tensor | None
+    causal: bool

@@ -1,0 +1,39 @@
+"""What a loss is made of: named sums, each divided once by its global weight."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from bedplate.nn.stack import Decoder
+
+Batch = Mapping[str, Tensor]
+"""A plain dict of tensors, one row an example."""
+
+
+@dataclass(frozen=True)
+class Term:
+    """One named part of a loss: a sum over what is supervised (fp32 scalar), and how much it counts.
+
+    The loop divides the sum by the weight of the whole global batch, so that micro-batches, accumulation and data
+    parallelism all give the same update.
+    """
+
+    sum: Tensor
+    coefficient: float = 1.0
+
+
+class Objective(Protocol):
+    """A loss that the one loop can train."""
+
+    def weights(self, batch: Batch) -> dict[str, Tensor]:
+        """Each term's weight in this part of the batch (a scalar), counted from the data alone: before the forward
+        pass, so that ranks and micro-batches can be summed first."""
+        ...
+
+    def __call__(self, net: Decoder, batch: Batch) -> dict[str, Term]:
+        """Each term's sum over this part of the batch."""
+        ...

@@ -1,0 +1,114 @@
+"""`run`: a recipe's stages, each found made or made now, and at the end what came out and what to do next."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from bedplate.config.recipe import load_recipe
+from bedplate.console import Console
+from bedplate.console.figures import duration
+from bedplate.errors import RecipeError
+from bedplate.ledger.artefact import Artefact
+from bedplate.ledger.production import produce
+from bedplate.pipeline.next_commands import next_commands
+from bedplate.pipeline.plan import Step, plan, upto
+
+KEY_MEASURES = 4
+
+
+def run(
+    recipe: Path | str,
+    overrides: Sequence[str] = (),
+    *,
+    stage: str | None = None,
+    verb: str | None = None,
+    console: Console | None = None,
+    replace: bool = False,
+) -> dict[str, Artefact]:
+    """Run a recipe; `stage` (or the one stage that does `verb`) only, with what it needs, where given.
+
+    What is already made is used as it is; what was interrupted goes on. Returns the artefacts by stage name, in the
+    order they were made. Raises RecipeError before anything runs if anything in the recipe is wrong.
+    """
+    console = console or Console()
+    loaded = load_recipe(recipe, overrides)
+    steps = plan(loaded)
+    if verb is not None:
+        stage = _stage_for(verb, stage, steps)
+    if stage is not None:
+        steps = upto(steps, stage)
+    made: dict[str, Artefact] = {}
+    seconds: dict[str, float] = {}
+    for step in steps:
+        console.heading(f"{step.name} ({step.stage.name})")
+        began = time.monotonic()
+        made[step.name] = produce(
+            step.stage,
+            step.config,
+            _artefacts(step, made),
+            step.out,
+            name=step.name,
+            console=console,
+            replace=replace,
+        )
+        seconds[step.name] = time.monotonic() - began
+        console.say(f"{'found' if made[step.name].cached else 'made'} {step.out}")
+    _summary(made, seconds, console)
+    return made
+
+
+def _stage_for(verb: str, stage: str | None, steps: Sequence[Step]) -> str:
+    """The stage that a command such as `bedplate pretrain RECIPE [STAGE]` means."""
+    doing = [step.name for step in steps if step.stage.name == verb]
+    if stage is None:
+        if len(doing) == 1:
+            return doing[0]
+        if not doing:
+            raise RecipeError(f"no stage of the recipe does {verb}", f"It has: {', '.join(s.name for s in steps)}.")
+        raise RecipeError(f"several stages of the recipe do {verb}: {', '.join(doing)}", "Name the one that you mean.")
+    found = next((step for step in steps if step.name == stage), None)
+    if found is not None and found.stage.name != verb:
+        raise RecipeError(
+            f"the stage {stage!r} does {found.stage.name}, not {verb}",
+            f"Use: bedplate {found.stage.name} RECIPE {stage}",
+        )
+    return stage
+
+
+def _artefacts(step: Step, made: Mapping[str, Artefact]) -> dict[str, Artefact | list[Artefact]]:
+    roles = step.stage.roles()
+    result: dict[str, Artefact | list[Artefact]] = {}
+    for role, values in step.inputs.items():
+        found = [made[value] if isinstance(value, str) else value for value in values]
+        result[role] = found if roles[role].many else found[0]
+    return result
+
+
+def _summary(made: Mapping[str, Artefact], seconds: Mapping[str, float], console: Console) -> None:
+    rows = [
+        (name, "cached" if artefact.cached else duration(seconds[name]), key_measures(artefact), artefact.path)
+        for name, artefact in made.items()
+    ]
+    console.say("")
+    console.table(rows, ["stage", "time", "measures", "folder"])
+    console.say("")
+    console.heading("next")
+    for command, purpose in next_commands(list(made.values())):
+        console.say(f"  {shlex.join(command):<56}  {purpose}")
+
+
+def key_measures(artefact: Artefact) -> str:
+    """The first few figures among the stage's measures, in its own order: "documents 812, bytes 9,102,311"."""
+    figures = [
+        f"{name.replace('_', ' ')} {_figure(value)}"
+        for name, value in artefact.measures.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    ]
+    return ", ".join(figures[:KEY_MEASURES])
+
+
+def _figure(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"

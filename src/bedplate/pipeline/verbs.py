@@ -1,0 +1,87 @@
+"""Every verb as a function: the same stages and configurations as in a recipe, one artefact at a time.
+
+    from bedplate import verbs
+
+    corpus = verbs.curate({"sources": [...]}, {}, "runs/mine/corpus")
+    tokenizer = verbs.train_tokenizer({"vocabulary": 4096}, {"corpus": corpus}, "runs/mine/tokenizer")
+
+They are here and not in `bedplate` itself because `bedplate.evaluate` and `bedplate.release` are parts of the library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from bedplate.config import Config, build
+from bedplate.config.recipe import StageEntry
+from bedplate.console import Console
+from bedplate.ledger.artefact import Artefact, open_artefact
+from bedplate.ledger.production import produce
+from bedplate.pipeline.stages import verb_stage
+
+Given = Artefact | Path | str
+
+
+class Verb(Protocol):
+    """A verb's signature."""
+
+    def __call__(
+        self,
+        config: Config | Mapping[str, Any],
+        inputs: Mapping[str, Given | Sequence[Given]],
+        out: Path | str,
+        *,
+        name: str | None = None,
+        console: Console | None = None,
+        replace: bool = False,
+    ) -> Artefact:
+        """Make the artefact at `out`, or find it made.
+
+        config: the verb's own class (`config_class(verb)`), or a mapping of its fields; inputs: role -> artefact or the
+        path of one. Raises as `bedplate.ledger.produce` does, and RecipeError for a mapping that doesn't fit the class.
+        """
+
+
+def config_class(verb: str) -> type[Config]:
+    """The class of a verb's configuration: `config_class("train-tokenizer")`."""
+    return verb_stage(verb).config
+
+
+def _verb(verb: str) -> Verb:
+    def perform(
+        config: Config | Mapping[str, Any],
+        inputs: Mapping[str, Given | Sequence[Given]],
+        out: Path | str,
+        *,
+        name: str | None = None,
+        console: Console | None = None,
+        replace: bool = False,
+    ) -> Artefact:
+        stage = verb_stage(verb)
+        out = Path(out)
+        if not isinstance(config, Config):
+            config = build(stage.config, StageEntry(out.name, verb, {}, None, dict(config)))
+        opened = {role: _open(value) for role, value in inputs.items()}
+        return produce(stage, config, opened, out, name=name or out.name, console=console or Console(), replace=replace)
+
+    perform.__name__ = verb.replace("-", "_")
+    perform.__doc__ = Verb.__call__.__doc__
+    return perform
+
+
+def _open(value: Given | Sequence[Given]) -> Artefact | list[Artefact]:
+    if isinstance(value, Artefact):
+        return value
+    if isinstance(value, Path | str):
+        return open_artefact(value)
+    return [item if isinstance(item, Artefact) else open_artefact(item) for item in value]
+
+
+curate = _verb("curate")
+train_tokenizer = _verb("train-tokenizer")
+tokenize = _verb("tokenize")
+pretrain = _verb("pretrain")
+evaluate = _verb("evaluate")
+release = _verb("release")

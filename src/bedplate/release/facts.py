@@ -1,0 +1,195 @@
+"""Facts about a model for its documents, each with how it is known and which artefact it comes from.
+
+Nothing is inferred: a fact was measured by a stage, derived from something measured by a stated formula, attested by
+whoever wrote the recipe, or it is missing and the card says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from bedplate.console.figures import bytes_text, duration
+from bedplate.families.model import Model
+from bedplate.ledger.artefact import Artefact
+from bedplate.ledger.lineage import Ancestor, lineage
+from bedplate.ledger.manifest import Resource
+from bedplate.release.stage import ReleaseConfig
+
+Status = Literal["measured", "derived", "attested", "missing"]
+Section = tuple[str, list["Fact"]]
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One line of a document. origin: "recipe", or name and shortened digest of the artefact whose manifest says it."""
+
+    label: str
+    value: str
+    status: Status
+    origin: str
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """One source of the corpus. The licence is attested by whoever wrote the recipe; the counts are measured."""
+
+    name: str
+    license: str
+    read: int
+    kept: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All that a card needs. ancestors: the run with everything that it was made from."""
+
+    sections: list[Section]
+    sources: list[DataSource]
+    evaluation: Mapping[str, Any] | None
+    ancestors: Ancestor
+
+
+def gather(config: ReleaseConfig, model: Model, run: Artefact, evaluation: Artefact | None) -> Facts:
+    """Facts from the run, its lineage, the evaluation and the recipe."""
+    tree = lineage(run)
+    corpora = _of_kind(tree, "corpus")
+    sections: list[Section] = [
+        ("Model", _model(model, run)),
+        ("Training data", _data(corpora, _of_kind(tree, "tokens"))),
+        ("Training", _training(run)),
+        ("Attested by the releaser", _attested(config)),
+    ]
+    if evaluation is not None and evaluation.manifest.stage == "evaluate":
+        measures = evaluation.measures
+    else:
+        measures = None
+        sections.insert(3, ("Evaluation", [missing("evaluation", "no evaluation was given to the release stage")]))
+    return Facts(sections, [source for corpus in corpora for source in data_sources(corpus)], measures, tree)
+
+
+def missing(label: str, why: str) -> Fact:
+    return Fact(label, why, "missing", "")
+
+
+def origin(artefact: Artefact) -> str:
+    return f"{artefact.name} {artefact.digest[:12]}"
+
+
+def data_sources(corpus: Artefact) -> list[DataSource]:
+    """The corpus's sources in its own order, with the licence that each was declared under."""
+    declared = [source.get("license") for source in corpus.config.get("sources", [])]
+    counts: Mapping[str, Mapping[str, int]] = corpus.measures.get("sources", {})
+    licenses: Mapping[str, int] = corpus.measures.get("licenses", {})
+    only = next(iter(licenses)) if len(licenses) == 1 else None
+    rows = []
+    for number, (name, count) in enumerate(counts.items()):
+        license_ = declared[number] if number < len(declared) and len(declared) == len(counts) else None
+        rows.append(
+            DataSource(name, license_ or only or "see the corpus", count["read"], count["kept"], count["bytes"])
+        )
+    return rows
+
+
+def _of_kind(tree: Ancestor, kind: str) -> list[Artefact]:
+    found = {a.digest: a.artefact for a in tree.walk() if a.kind == kind and a.artefact is not None}
+    return [artefact for artefact in found.values() if artefact is not None]
+
+
+def _model(model: Model, run: Artefact) -> list[Fact]:
+    c, source = model.config, origin(run)
+    shape = (
+        f"{c.model_type}: {c.num_hidden_layers} layers, width {c.hidden_size}, {c.num_attention_heads} heads "
+        f"({c.kv_heads} for keys and values), feed-forward {c.intermediate_size}"
+    )
+    return [
+        Fact("architecture", shape, "measured", source),
+        Fact("parameters", f"{model.parameter_count():,}", "derived", f"{source}: counted in the weights"),
+        Fact("vocabulary", f"{c.vocab_size:,} rows", "measured", source),
+        Fact("longest input", f"{c.max_position_embeddings:,} tokens by its configuration", "measured", source),
+        Fact("modality", "text in, text out", "derived", f"{source}: a causal language model"),
+    ]
+
+
+def _data(corpora: Sequence[Artefact], tokens: Sequence[Artefact]) -> list[Fact]:
+    if not corpora:
+        return [missing("corpus", "the run's lineage doesn't lead to a corpus that is still there")]
+    facts = []
+    for corpus in corpora:
+        m, source = corpus.measures, origin(corpus)
+        facts += [
+            Fact("documents read", f"{m['read']:,}", "measured", source),
+            Fact("documents kept", f"{m['kept']:,}", "measured", source),
+            Fact("documents dropped", _reasons(m["dropped"]), "measured", source),
+            Fact("documents failed", _reasons(m["failed"]), "measured", source),
+            Fact("documents by split", _counts(m["documents"]), "measured", source),
+            Fact("bytes by split", _counts(m["bytes"]), "measured", source),
+            Fact("documents by licence", _counts(m["licenses"]), "attested", f"{source}: licences as the recipe says"),
+        ]
+    for artefact in tokens:
+        if "tokens" in artefact.measures:
+            facts.append(Fact("tokens by split", _counts(artefact.measures["tokens"]), "measured", origin(artefact)))
+    return facts
+
+
+def _training(run: Artefact) -> list[Fact]:
+    if run.manifest.stage != "pretrain":
+        return [missing("training", f"the model was made by {run.manifest.stage}, which doesn't train")]
+    source, m, environment = origin(run), run.measures, run.manifest.environment
+    steps = f"{run.config['steps']:,} of {run.config['batch']} rows of {run.config['length']} tokens"
+    facts = [
+        Fact("tokens seen", f"{m['tokens']:,}", "measured", source),
+        Fact("steps", steps, "measured", source),
+        _resource(run, "flops", "floating-point operations", lambda v: f"{v:.3g}"),
+        _resource(run, "wall_s", "time", duration),
+        _resource(run, "cpu_s", "processor time", duration),
+        _resource(run, "gpu_s", "accelerator time", duration),
+        _resource(run, "peak_rss_bytes", "peak memory", bytes_text),
+        _resource(run, "energy_kwh", "energy", lambda v: f"{v:.3g} kWh"),
+        Fact(
+            "hardware",
+            f"{environment.device}: {environment.processor}, {environment.threads} threads",
+            "measured",
+            source,
+        ),
+        Fact("software", _software(run), "measured", source),
+    ]
+    return [fact for fact in facts if fact is not None]
+
+
+def _resource(run: Artefact, name: str, label: str, shown: Any) -> Fact | None:
+    found: Resource | None = run.manifest.resources.get(name)
+    if found is None:
+        # Where no accelerator was used there is nothing to miss.
+        return None if name == "gpu_s" else missing(label, "not recorded by the run")
+    status: Status = "measured" if found.method == "measured" else "derived"
+    return Fact(label, shown(found.value), status, origin(run) + (f": {found.note}" if found.note else ""))
+
+
+def _software(run: Artefact) -> str:
+    code, environment = run.manifest.code, run.manifest.environment
+    commit = f" ({code.commit[:12]}{', with changes' if code.dirty else ''})" if code.commit else ""
+    return f"bedplate {code.version}{commit}, Python {environment.python}, torch {environment.torch}"
+
+
+def _attested(config: ReleaseConfig) -> list[Fact]:
+    given = {
+        "licence": config.license,
+        "intended use": config.intended_use,
+        "limitations": config.limitations,
+        "contact": config.contact,
+    }
+    return [
+        Fact(label, value, "attested", "recipe") if value else missing(label, "nobody has said it")
+        for label, value in given.items()
+    ]
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in counts.items()) or "none"
+
+
+def _reasons(counts: Mapping[str, int]) -> str:
+    return f"{sum(counts.values()):,}" + (f" ({_counts(counts)})" if counts else "")

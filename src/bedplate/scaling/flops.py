@@ -1,0 +1,31 @@
+"""Floating-point operations of training and inference, from the parameter table.
+
+The rule (PaLM, arXiv 2204.02311, appendix B): 2 operations for each matrix parameter and token forward, 4 backward, plus
+attention's two products over the whole row, 4 * T * width of all heads a layer forward and twice that backward. Masked
+pairs count too, as is the custom, so that figures compare with other projects'; embeddings, norms and softmaxes don't.
+"""
+
+from __future__ import annotations
+
+from bedplate.nn.attention import AttentionLayer
+from bedplate.nn.parameters import parameter_table
+from bedplate.nn.stack import Decoder
+
+METHOD = "6 * matrix parameters + 12 * layers * heads * head_dim * length, per token"
+
+
+def training_flops_per_token(net: Decoder, length: int) -> float:
+    """Forward and backward operations for one token in rows of `length`."""
+    return 6 * matrix_parameters(net) + 12 * attention_width(net) * length
+
+
+def matrix_parameters(net: Decoder) -> int:
+    """Numbers in matrices that every token is multiplied by: hidden matrices and the head, tied or not."""
+    table = parameter_table(net)
+    hidden = sum(p.numel() for name, p in net.named_parameters() if table[name].role == "hidden")
+    return hidden + net.head_weight.numel()
+
+
+def attention_width(net: Decoder) -> int:
+    """Sum over layers of heads * head_dim."""
+    return sum(m.q.out_features for m in net.modules() if isinstance(m, AttentionLayer))

@@ -1,0 +1,1 @@
+"""One loop for every objective: loader, optimisers, schedules, parallelism, checkpoints, metrics."""

@@ -1,0 +1,53 @@
+"""Batches: a step's rows, cut to what this rank takes. A pure function of (seed, step), so nothing is ever replayed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bedplate.data.packing import EvaluationRows, Rows
+from bedplate.train.parallel import Parallel
+
+
+class RowSource(Protocol):
+    """An endless stream of rows, row r a pure function of r."""
+
+    def rows(self, first: int, count: int) -> Rows: ...
+
+
+class Loader:
+    """The rows [step * batch, (step + 1) * batch) of a stream; data rank r takes the r-th equal part."""
+
+    def __init__(self, source: RowSource, batch: int, parallel: Parallel, device: torch.device) -> None:
+        self.source, self.device = source, device
+        self.share = batch // parallel.data_ranks
+        self.offset = parallel.data_rank * self.share
+        self.size = batch
+
+    def batch(self, step: int) -> dict[str, Tensor]:
+        """This rank's rows of a step, on the device."""
+        return to_tensors(self.source.rows(step * self.size + self.offset, self.share), self.device)
+
+
+def validation_batches(
+    rows: EvaluationRows, batch: int, parallel: Parallel, device: torch.device
+) -> Iterator[dict[str, Tensor]]:
+    """One pass over validation rows, dealt out to the data ranks in equal numbers of batches, as collectives need: a
+    rank with nothing left gets rows that don't count."""
+    ranks = parallel.data_ranks
+    for first in range(0, rows.count, batch * ranks):
+        mine = first + parallel.data_rank * batch
+        if mine < rows.count:
+            yield to_tensors(rows.rows(mine, min(batch, rows.count - mine)), device)
+        else:
+            filler = rows.rows(0, 1)
+            yield to_tensors({**filler, "keep": np.zeros_like(filler["keep"])}, device)
+
+
+def to_tensors(rows: Rows, device: torch.device) -> dict[str, Tensor]:
+    """numpy rows -> tensors on the device."""
+    return {name: torch.from_numpy(np.ascontiguousarray(value)).to(device) for name, value in rows.items()}

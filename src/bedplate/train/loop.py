@@ -1,0 +1,313 @@
+"""The one training loop: every objective, every size, one process or many."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bedplate.console import Console
+from bedplate.data.packing import EvaluationRows
+from bedplate.errors import InputError
+from bedplate.nn.parameters import parameter_table
+from bedplate.nn.stack import Decoder
+from bedplate.objectives.term import Batch, Objective
+from bedplate.scaling.flops import training_flops_per_token
+from bedplate.train import optimiser as optimisers
+from bedplate.train.checkpoint import Checkpoints
+from bedplate.train.config import TrainConfig
+from bedplate.train.loader import Loader, RowSource, validation_batches
+from bedplate.train.metrics import Metrics
+from bedplate.train.parallel import Parallel
+from bedplate.train.placement import Placement
+from bedplate.train.schedule import share
+from bedplate.train.signals import StopSignals
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a run learns from and is checked against.
+
+    pairs_per_byte: supervised tokens for each byte of training text, which turns nats a token into bits a byte.
+    """
+
+    rows: RowSource
+    validation: EvaluationRows
+    pairs_per_byte: float
+
+
+class Step(nn.Module):
+    """Net and loss as one module, so that FSDP2 sees one forward: this part's share of the global mean loss."""
+
+    def __init__(self, net: Decoder, objective: Objective) -> None:
+        super().__init__()
+        self.net = net
+        self.objective = objective
+
+    def forward(self, batch: Batch, weights: dict[str, Tensor]) -> Tensor:
+        terms = self.objective(self.net, batch)
+        return torch.stack([t.coefficient * t.sum / weights[name] for name, t in terms.items()]).sum()
+
+
+class Trainer:
+    """Trains `net` (whole, on CPU, in fp32) in place; what it writes goes under `folder`."""
+
+    def __init__(
+        self,
+        net: Decoder,
+        objective: Objective,
+        data: TrainingData,
+        config: TrainConfig,
+        placement: Placement,
+        parallel: Parallel,
+        folder: Path,
+        console: Console,
+    ) -> None:
+        self.config, self.data, self.placement, self.parallel = config, data, placement, parallel
+        self.console = console if parallel.leads else Console.quiet()
+        self.device = torch.device(placement.device)
+        self.folder = folder
+        self.table = parameter_table(net)
+        self.flops_per_token = training_flops_per_token(net, config.length)
+        if config.batch % parallel.data_ranks:
+            raise InputError(
+                f"batch {config.batch} can't be shared by {parallel.data_ranks} data ranks",
+                "Use a multiple of them.",
+            )
+        net.to(self.device)
+        net.compute_dtype = placement.dtype
+        self.net, self.step = net, Step(net, objective)
+        parallel.apply(self.step, net, placement.dtype)
+        if placement.compiled:
+            for block in net.blocks:
+                block.compile(dynamic=False)
+        self.parameters = dict(net.named_parameters())
+        self._names = {id(p): name for name, p in self.parameters.items()}
+        self.optimisers = optimisers.build(
+            self.parameters, self.table, config.optimiser, self._gathered, self._scattered
+        )
+        self.loader = Loader(data.rows, config.batch, parallel, self.device)
+        self.checkpoints = Checkpoints(folder / "checkpoints", config.keep_checkpoints)
+
+    def train(self) -> dict[str, Any]:
+        """Run to the last step, from the newest checkpoint if there is one. Returns the last validation's scores."""
+        first, kept = self._resume()
+        self.metrics = Metrics(self.folder / "metrics.jsonl", kept) if self.parallel.leads else None
+        scores: dict[str, Any] = {}
+        clock, losses = Clock(), deque[Tensor]()
+        with self._stop_signals() as stop, self._progress() as progress:
+            for step in range(first, self.config.steps):
+                rate = optimisers.set_learning_rate(
+                    self.optimisers, share(self.config.schedule, step, self.config.steps)
+                )
+                loss, norm = self.update(self.loader.batch(step))
+                losses.append(loss)
+                done = step + 1
+                last = done == self.config.steps
+                stopped = stop is not None and self._due(done) and self.parallel.any(
+                    stop.received is not None, self.device
+                )
+                validates = last or done % self.config.validate_every == 0
+                if last or validates or done % self.config.log_every == 0:
+                    line = self._line(done, losses, norm, rate, clock)
+                    if validates:
+                        scores = self.validate()
+                        line["validation"] = scores
+                    self._report(line, progress)
+                    clock.restart()
+                if last or stopped or done % self.config.checkpoint_every == 0:
+                    with clock.excluding():
+                        self._save(done)
+                if stopped and stop is not None and not last:
+                    self.checkpoints.wait()
+                    stop.act()
+        self.checkpoints.wait()
+        if not scores:
+            # Resumed after the last step: the checkpoint is the finished model.
+            scores = self.validate()
+        if self.metrics is not None:
+            self.metrics.close()
+        return scores
+
+    def update(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """One optimiser step on this rank's rows: (global mean loss, gradient norm before clipping)."""
+        weights = self._weights(batch)
+        for o in self.optimisers:
+            o.zero_grad(set_to_none=True)
+        total = torch.zeros((), device=self.device)
+        for part in self._micro_batches(batch):
+            loss = self.step(part, weights)
+            loss.backward()
+            total += loss.detach()
+        norm = self.parallel.clip(self.parameters, self.table, self.config.optimiser.clip)
+        for o in self.optimisers:
+            o.step()
+        return self.parallel.sum_over_data(total), norm
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, Any]:
+        """Mean loss in nats a token and bits a byte over the validation sample."""
+        rows = self.data.validation
+        self.step.eval()
+        total = torch.zeros((), dtype=torch.float64, device=self.device)
+        one = {"next_token": torch.ones((), device=self.device)}
+        size = self._micro_size()
+        for batch in validation_batches(rows, size, self.parallel, self.device):
+            total += self.step(batch, one)
+        self.step.train()
+        nats = float(self.parallel.sum_over_data(total))
+        return {
+            "loss": nats / rows.pairs,
+            "bits_per_byte": nats / math.log(2) / rows.bytes,
+            "documents": rows.documents,
+            "tokens": rows.pairs,
+            "bytes": rows.bytes,
+        }
+
+    def _weights(self, batch: Batch) -> dict[str, Tensor]:
+        """Each term's weight over the global batch; a batch with nothing supervised is a broken mask."""
+        weights = self.step.objective.weights(batch)
+        weights = {name: self.parallel.sum_over_data(w.clone()) for name, w in weights.items()}
+        for name, weight in weights.items():
+            if self.device.type == "cpu" and not bool(weight > 0):
+                raise InputError(f"a whole batch with nothing supervised for {name}", "Check the loss mask.")
+        return weights
+
+    def _micro_size(self) -> int:
+        return self.config.micro_batch or self.loader.share
+
+    def _micro_batches(self, batch: Batch) -> Iterator[Batch]:
+        size = min(self._micro_size(), self.loader.share)
+        for a in range(0, self.loader.share, size):
+            yield {name: value[a : a + size] for name, value in batch.items()}
+
+    def _due(self, done: int) -> bool:
+        """Whether ranks look whether one of them was told to stop: each step alone, now and then together."""
+        return self.parallel.mesh is None or done % self.config.log_every == 0
+
+    def _line(
+        self, done: int, losses: deque[Tensor], norm: Tensor, rate: float, clock: Clock
+    ) -> dict[str, Any]:
+        loss = float(torch.stack(list(losses)).mean())
+        if not math.isfinite(loss):
+            raise InputError(
+                f"the loss is {loss} at step {done}", "Lower optimiser.learning_rate or lengthen schedule.warmup."
+            )
+        tokens = len(losses) * self.config.batch * self.config.length
+        losses.clear()
+        seconds = clock.seconds()
+        speed = tokens / seconds
+        peak = self.placement.flops_per_second * self.parallel.ranks
+        return {
+            "step": done,
+            "loss": loss,
+            "bits_per_byte": loss / math.log(2) * self.data.pairs_per_byte,
+            "tokens_per_s": round(speed, 1),
+            "mfu": round(speed * self.flops_per_token / peak, 4) if peak else None,
+            "lr": rate,
+            "grad_norm": float(norm),
+            "time_s": round(seconds, 3),
+        }
+
+    def _report(self, line: dict[str, Any], progress: Any) -> None:
+        if self.metrics is None:
+            return
+        self.metrics.write(line)
+        left = (self.config.steps - line["step"]) * self.config.batch * self.config.length / line["tokens_per_s"]
+        shown = {"loss": f"{line['loss']:.3f}", "bits/byte": f"{line['bits_per_byte']:.3f}"}
+        shown["tok/s"] = f"{line['tokens_per_s']:,.0f}"
+        if line["mfu"]:
+            shown["MFU"] = f"{line['mfu']:.0%}"
+        if "validation" in line:
+            shown["validation bits/byte"] = f"{line['validation']['bits_per_byte']:.3f}"
+        progress.update(line["step"], **shown, left=f"{int(left) // 60}:{int(left) % 60:02d}")
+
+    def _resume(self) -> tuple[int, int]:
+        """(first step to do, bytes of metrics that count)."""
+        if self.parallel.leads:
+            self.checkpoints.clean()
+        saved = self.checkpoints.newest(self.console.warn)
+        if saved is None:
+            return 0, 0
+        self.console.say(f"going on from step {saved.step} ({saved.folder.name})")
+        self.load_state(saved.model(), saved.optimiser())
+        return saved.step, saved.metrics_bytes
+
+    def load_state(self, model: dict[str, Tensor], moments: dict[str, Tensor]) -> None:
+        """Put whole tensors in the place of parameters and optimiser moments, each rank its part."""
+        with torch.no_grad():
+            for name, p in self.parameters.items():
+                p.copy_(self._scattered(model[name].to(self.device), p))
+        for o in self.optimisers:
+            for group in o.param_groups:
+                for p in group["params"]:
+                    prefix = self._names[id(p)] + "/"
+                    for key in (k for k in moments if k.startswith(prefix)):
+                        whole = moments[key].to(p.device if moments[key].ndim or group.get("fused") else "cpu")
+                        o.state[p][key.removeprefix(prefix)] = self._scattered(whole, p)
+
+    def whole_model(self) -> dict[str, Tensor]:
+        """Copies of the whole parameters, on CPU. Every rank takes part."""
+        return {name: self._copied(p.detach(), p) for name, p in self.parameters.items()}
+
+    def whole_optimiser(self) -> dict[str, Tensor]:
+        """Copies of the whole optimiser moments, on CPU, as "parameter/moment". Every rank takes part."""
+        return {
+            f"{self._names[id(p)]}/{key}": self._copied(value, p)
+            for o in self.optimisers
+            for p, state in o.state.items()
+            for key, value in state.items()
+        }
+
+    def _save(self, done: int) -> None:
+        model, moments = self.whole_model(), self.whole_optimiser()
+        if self.metrics is not None:
+            self.checkpoints.save(done, model, moments, self.metrics.bytes())
+
+    def _copied(self, part: Tensor, p: Tensor) -> Tensor:
+        return self._gathered(part, p).to("cpu", copy=True).contiguous()
+
+    def _gathered(self, part: Tensor, p: Tensor) -> Tensor:
+        return self.parallel.gather(part, p, self.table[self._names[id(p)]].shard)
+
+    def _scattered(self, whole: Tensor, p: Tensor) -> Tensor:
+        return self.parallel.scatter(whole, p, self.table[self._names[id(p)]].shard)
+
+    def _stop_signals(self) -> AbstractContextManager[StopSignals | None]:
+        return StopSignals(self.console.say)
+
+    @contextmanager
+    def _progress(self) -> Iterator[Any]:
+        context: Any = nullcontext()
+        if self.parallel.leads:
+            context = self.console.progress("training", total=self.config.steps, unit="steps")
+        with context as progress:
+            yield progress
+
+
+class Clock:
+    """Seconds of training since the last line, without what is excluded."""
+
+    def __init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        self._start, self._excluded = time.perf_counter(), 0.0
+
+    def seconds(self) -> float:
+        return max(time.perf_counter() - self._start - self._excluded, 1e-9)
+
+    @contextmanager
+    def excluding(self) -> Iterator[None]:
+        """What happens inside doesn't count."""
+        start = time.perf_counter()
+        yield
+        self._excluded += time.perf_counter() - start

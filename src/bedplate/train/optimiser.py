@@ -1,0 +1,105 @@
+"""Optimisers and their groups, from the parameter table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import AdamW, Optimizer
+
+from bedplate.nn.parameters import ParameterInfo
+from bedplate.train.config import OptimiserConfig
+
+Gather = Callable[[Tensor, Tensor], Tensor]
+"""(a rank's part of a tensor, the parameter that it belongs to) -> the whole."""
+Scatter = Callable[[Tensor, Tensor], Tensor]
+"""(the whole, the parameter that it belongs to) -> a rank's part."""
+
+
+def build(
+    parameters: dict[str, nn.Parameter],
+    table: dict[str, ParameterInfo],
+    config: OptimiserConfig,
+    gather: Gather,
+    scatter: Scatter,
+) -> list[Optimizer]:
+    """The optimisers of a run. Each group carries `peak`, its own peak learning rate.
+
+    Weight decay falls on hidden matrices and an untied head; embeddings, norms and biases have none.
+    """
+
+    def adamw(names: Iterable[str]) -> AdamW:
+        decayed = [parameters[n] for n in names if table[n].role in ("hidden", "head")]
+        plain = [parameters[n] for n in names if table[n].role not in ("hidden", "head")]
+        groups = [
+            {"params": p, "weight_decay": w, "peak": config.learning_rate}
+            for p, w in ((decayed, config.weight_decay), (plain, 0.0))
+            if p
+        ]
+        return AdamW(groups, lr=config.learning_rate, betas=(config.beta1, config.beta2), eps=config.eps, fused=True)
+
+    if config.name == "adamw":
+        return [adamw(list(parameters))]
+    hidden = [n for n in parameters if table[n].role == "hidden"]
+    rest = [n for n in parameters if table[n].role != "hidden"]
+    muon = Muon([parameters[n] for n in hidden], config, gather, scatter)
+    return [muon, adamw(rest)]
+
+
+def set_learning_rate(optimisers: Iterable[Optimizer], share: float) -> float:
+    """Every group at this share of its peak; returns the first group's rate."""
+    groups = [group for o in optimisers for group in o.param_groups]
+    for group in groups:
+        group["lr"] = group["peak"] * share
+    return float(groups[0]["lr"])
+
+
+class Muon(Optimizer):
+    """Momentum whose update is made orthogonal by Newton-Schulz (Jordan 2024; scaled as in Liu et al., arXiv 2502.16982).
+
+    The update is scaled by 0.2 * sqrt(max(rows, columns)), so that AdamW's learning rate and weight decay carry over. A
+    matrix that ranks share is gathered for the iteration, since its singular values are the whole matrix's.
+    """
+
+    def __init__(self, params: list[nn.Parameter], config: OptimiserConfig, gather: Gather, scatter: Scatter) -> None:
+        defaults: dict[str, Any] = {
+            "lr": config.learning_rate, "peak": config.learning_rate,
+            "momentum": config.momentum, "weight_decay": config.weight_decay,
+        }  # fmt: skip
+        super().__init__(params, defaults)
+        self._gather, self._scatter = gather, scatter
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                state = self.state[p]
+                if not state:
+                    state["momentum"] = torch.zeros_like(p)
+                momentum = state["momentum"]
+                momentum.lerp_(p.grad, 1 - group["momentum"])
+                nesterov = p.grad.lerp(momentum, group["momentum"])
+                whole = orthogonalised(self._gather(nesterov, p))
+                update = self._scatter(whole * (0.2 * math.sqrt(max(whole.shape))), p)
+                p.mul_(1 - group["lr"] * group["weight_decay"])
+                p.add_(update, alpha=-group["lr"])
+
+
+def orthogonalised(matrix: Tensor, steps: int = 5, eps: float = 1e-7) -> Tensor:
+    """The nearest semi-orthogonal matrix, roughly: singular values come to lie about 1. [rows, columns], fp32.
+
+    The quintic iteration X <- a X + (b X X^T + c (X X^T)^2) X with coefficients chosen for speed over exactness.
+    """
+    a, b, c = 3.4445, -4.7750, 2.0315
+    wide = matrix.shape[0] <= matrix.shape[1]
+    x = matrix if wide else matrix.t()
+    x = x / (x.norm() + eps)
+    for _ in range(steps):
+        square = x @ x.t()
+        x = a * x + (b * square + c * square @ square) @ x
+    return x if wide else x.t()

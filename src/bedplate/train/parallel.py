@@ -1,0 +1,217 @@
+"""How processes share a run: FSDP2 over the data ranks, tensor parallelism over the ranks that share each matrix.
+
+One process is the plain case of all of it. Tensor parallelism cuts heads and feed-forward features (Megatron-LM,
+arXiv 1909.08053): matrices whose outputs are cut come first in a sublayer, the one whose inputs are cut last, so that a
+sublayer sums once forward and once backward. What is cut, and how, stands in the parameter table.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+from bedplate.errors import RecipeError
+from bedplate.nn.attention import AttentionLayer
+from bedplate.nn.linear import Linear
+from bedplate.nn.parameters import ParameterInfo, parameter_table
+from bedplate.nn.stack import Decoder
+
+
+@dataclass
+class Parallel:
+    """This process's place among those of the run."""
+
+    rank: int = 0
+    ranks: int = 1
+    tensor_ranks: int = 1
+    mesh: DeviceMesh | None = None
+    started: bool = False
+
+    @classmethod
+    def start(cls, device: str, tensor_ranks: int) -> Parallel:
+        """Join the processes that `torchrun` started, or be alone. Raises RecipeError for numbers that don't divide."""
+        ranks = int(os.environ.get("WORLD_SIZE", "1"))
+        if ranks % tensor_ranks:
+            raise RecipeError(
+                f"tensor_parallel={tensor_ranks} doesn't divide the {ranks} processes of this run",
+                "Start it by torchrun with a multiple of tensor_parallel, or set tensor_parallel=1.",
+            )
+        if ranks == 1:
+            return cls()
+        started = not dist.is_initialized()
+        if started:
+            dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+        if device.startswith("cuda"):
+            torch.cuda.set_device(device)
+        kind = device.partition(":")[0]
+        mesh = init_device_mesh(kind, (ranks // tensor_ranks, tensor_ranks), mesh_dim_names=("data", "tensor"))
+        return cls(dist.get_rank(), ranks, tensor_ranks, mesh, started)
+
+    def stop(self) -> None:
+        """Leave, if this run was what brought the processes together."""
+        if self.started:
+            dist.destroy_process_group()
+
+    @property
+    def data_ranks(self) -> int:
+        return self.ranks // self.tensor_ranks
+
+    @property
+    def data_rank(self) -> int:
+        return self.rank // self.tensor_ranks
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes files and speaks."""
+        return self.rank == 0
+
+    def sum_over_data(self, value: Tensor) -> Tensor:
+        """The sum of `value` over the data ranks."""
+        if self.mesh is not None and self.data_ranks > 1:
+            dist.all_reduce(value, group=self.mesh.get_group("data"))
+        return value
+
+    def any(self, flag: bool, device: torch.device) -> bool:
+        """Whether the flag is up on any process."""
+        if self.mesh is None:
+            return flag
+        value = torch.tensor(int(flag), device=device)
+        dist.all_reduce(value, op=dist.ReduceOp.MAX)
+        return bool(value)
+
+    def apply(self, step: nn.Module, net: Decoder, dtype: torch.dtype) -> None:
+        """Cut `net` among the ranks; `step` is the module whose forward holds net and loss, FSDP2's root."""
+        if self.mesh is None:
+            return
+        if self.tensor_ranks > 1:
+            self._cut(net)
+        if self.data_ranks > 1:
+            policy = MixedPrecisionPolicy(
+                param_dtype=None if dtype == torch.float32 else dtype,
+                reduce_dtype=torch.float32,
+                cast_forward_inputs=False,
+            )
+            for part in (*net.blocks, step):
+                fully_shard(part, mesh=self.mesh["data"], mp_policy=policy)
+            for part in step.modules():
+                if isinstance(part, FSDPModule):
+                    # The loss is already divided by the global weight: gradients are summed, not averaged.
+                    part.set_gradient_divide_factor(1.0)
+
+    def _cut(self, net: Decoder) -> None:
+        assert self.mesh is not None
+        group, index = self.mesh.get_group("tensor"), self.mesh.get_local_rank("tensor")
+        for attention in (m for m in net.modules() if isinstance(m, AttentionLayer)):
+            heads = attention.k.out_features // attention.head_dim
+            if heads % self.tensor_ranks:
+                raise RecipeError(
+                    f"tensor_parallel={self.tensor_ranks} doesn't divide the model's {heads} key heads",
+                    "Use a divisor of num_key_value_heads.",
+                )
+        for name, info in parameter_table(net).items():
+            owner = net.get_submodule(name.rpartition(".")[0])
+            leaf = name.rpartition(".")[2]
+            parameter = getattr(owner, leaf)
+            if info.shard is not None:
+                if parameter.shape[info.shard] % self.tensor_ranks:
+                    raise RecipeError(
+                        f"tensor_parallel={self.tensor_ranks} doesn't divide {name} {list(parameter.shape)}",
+                        "Use a divisor of the heads and of intermediate_size.",
+                    )
+                part = parameter.detach().chunk(self.tensor_ranks, info.shard)[index].clone()
+                setattr(owner, leaf, nn.Parameter(part))
+            elif info.partial_gradient:
+                parameter.register_hook(lambda grad: _summed(grad, group))
+        for module in net.modules():
+            if isinstance(module, Linear) and module.shard == 1:
+                module.reduce = lambda x: _Sum.apply(x, group)
+            if any(isinstance(child, Linear) and child.shard == 0 for child in module.children()):
+                module.register_forward_pre_hook(lambda _, args: (_Copy.apply(args[0], group), *args[1:]))
+
+    def gather(self, part: Tensor, parameter: Tensor, shard: int | None) -> Tensor:
+        """The whole of a tensor that is laid out as `parameter` is (a value, gradient or moment of it).
+
+        shard: the axis cut by tensor parallelism. Every rank takes part and gets the whole.
+        """
+        whole = part.full_tensor() if isinstance(part, DTensor) else part
+        if self.mesh is None or self.tensor_ranks == 1 or shard is None or whole.ndim == 0:
+            return whole
+        pieces = [torch.empty_like(whole) for _ in range(self.tensor_ranks)]
+        dist.all_gather(pieces, whole.contiguous(), group=self.mesh.get_group("tensor"))
+        return torch.cat(pieces, dim=shard)
+
+    def scatter(self, whole: Tensor, parameter: Tensor, shard: int | None) -> Tensor:
+        """This rank's part of `whole`, laid out as `parameter` is: `gather` undone."""
+        if self.mesh is not None and self.tensor_ranks > 1 and shard is not None and whole.ndim > 0:
+            whole = whole.chunk(self.tensor_ranks, shard)[self.mesh.get_local_rank("tensor")].contiguous()
+        if isinstance(parameter, DTensor) and whole.ndim > 0:
+            return distribute_tensor(whole, parameter.device_mesh, parameter.placements)
+        return whole
+
+    def clip(self, parameters: dict[str, nn.Parameter], table: dict[str, ParameterInfo], most: float | None) -> Tensor:
+        """Scale all gradients so that their common norm is at most `most`; returns the norm before that."""
+        whole: list[Tensor] = []
+        cut: list[Tensor] = []
+        for name, p in parameters.items():
+            if p.grad is not None:
+                local = p.grad.to_local() if isinstance(p.grad, DTensor) else p.grad
+                (cut if table[name].shard is not None else whole).append(local)
+        squares = torch.stack([_square(whole), _square(cut)]).to((whole or cut)[0].device)
+        # Under FSDP every gradient is cut over the data ranks; tensor parallelism cuts some of them besides.
+        squares = self.sum_over_data(squares)
+        if self.mesh is not None and self.tensor_ranks > 1:
+            dist.all_reduce(squares[1:], group=self.mesh.get_group("tensor"))
+        norm = squares.sum().sqrt()
+        if most is not None:
+            torch._foreach_mul_(whole + cut, (most / (norm + 1e-6)).clamp(max=1.0))
+        return norm
+
+
+def _square(tensors: Iterable[Tensor]) -> Tensor:
+    tensors = list(tensors)
+    if not tensors:
+        return torch.zeros(())
+    return torch.stack(torch._foreach_norm(tensors)).square().sum()
+
+
+def _summed(value: Tensor, group: dist.ProcessGroup) -> Tensor:
+    value = value.contiguous().clone()
+    dist.all_reduce(value, group=group)
+    return value
+
+
+class _Copy(torch.autograd.Function):
+    """One input to every rank's part of a sublayer: gradients come back from all of them."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, group: dist.ProcessGroup) -> Tensor:
+        ctx.group = group
+        return x.view_as(x)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return _summed(grad, ctx.group), None
+
+
+class _Sum(torch.autograd.Function):
+    """The sum of every rank's part of an output."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, group: dist.ProcessGroup) -> Tensor:
+        return _summed(x, group)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return grad, None

@@ -1,0 +1,64 @@
+"""Where and how a run computes: device, threads, dtype, compiled or not; chosen once and recorded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from bedplate.machine.choose import choose_compute_dtype, choose_device, choose_threads
+from bedplate.machine.measure import measured_matrix_rate
+from bedplate.machine.probe import compiler, python_headers
+from bedplate.train.config import TrainConfig
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+# Compiling a block forward and backward takes about this long on a CPU and makes steps about a fifth shorter.
+_COMPILE_SECONDS, _COMPILE_GAIN = 60.0, 0.2
+_EXPECTED_MFU = 0.5
+
+
+@dataclass(frozen=True)
+class Placement:
+    """device: as torch names it. dtype: of activations and matrix products. flops_per_second: the measured matrix rate
+    of one process's device in that dtype. record: all of it with reasons, for the manifest."""
+
+    device: str
+    dtype: torch.dtype
+    threads: int
+    compiled: bool
+    flops_per_second: float
+    record: dict[str, Any]
+
+
+def place(config: TrainConfig, flops: float) -> Placement:
+    """Choose for a run of `flops` operations on this process. Sets torch's thread count."""
+    device = choose_device(config.device)
+    threads = choose_threads(config.threads)
+    if torch.get_num_threads() != threads.count:
+        torch.set_num_threads(threads.count)
+    dtype = choose_compute_dtype(device, config.dtype)
+    rate = measured_matrix_rate(_DTYPES[dtype.name], device.name)
+    compiled, why = _choose_compile(config.compile, device.kind, flops / (rate.highest * 1e9 * _EXPECTED_MFU))
+    record = {
+        "device": device.name, "device_why": device.why,
+        "threads": threads.count, "threads_why": threads.why,
+        "dtype": dtype.name, "dtype_why": dtype.why,
+        "compiled": compiled, "compiled_why": why,
+        "matrix_rate_gflops": round(rate.highest, 1), "matrix_rate_shape": list(rate.shape),
+    }  # fmt: skip
+    return Placement(device.name, _DTYPES[dtype.name], threads.count, compiled, rate.highest * 1e9, record)
+
+
+def _choose_compile(wish: str, device: str, seconds: float) -> tuple[bool, str]:
+    if wish == "no":
+        return False, "compile=no was asked for"
+    if device != "cpu":
+        return (True, "a GPU") if wish == "auto" or wish == "yes" else (False, "")
+    if wish == "auto" and seconds * _COMPILE_GAIN < _COMPILE_SECONDS:
+        return False, f"a run of about {seconds:.0f} s doesn't repay compiling on a CPU"
+    found = compiler()
+    if not found.works or not python_headers():
+        reason = found.problem or "no Python headers"
+        return False, f"nothing to compile with: {reason}; running eagerly"
+    return True, "compile=yes was asked for" if wish == "yes" else f"a run of about {seconds:.0f} s repays it"

@@ -1,0 +1,133 @@
+"""The pretrain stage: tokens -> a run with checkpoints, metrics and a model folder."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bedplate.codecs.text import TextTokenizer
+from bedplate.console import Console
+from bedplate.data.packing import EvaluationRows, PackedRows
+from bedplate.data.tokens import TokenSet
+from bedplate.families.llama_config import LlamaConfig
+from bedplate.families.model import Model, fill
+from bedplate.families.registry import family_of
+from bedplate.nn.initialise import initialise
+from bedplate.nn.stack import Decoder
+from bedplate.objectives.next_token import NextToken
+from bedplate.scaling import flops
+from bedplate.train.config import PretrainConfig
+from bedplate.train.loop import Trainer, TrainingData
+from bedplate.train.parallel import Parallel
+from bedplate.train.placement import Placement, place
+
+if TYPE_CHECKING:
+    from bedplate.ledger import Artefact, Work
+
+
+def run(config: PretrainConfig, inputs: dict[str, Artefact], work: Work) -> None:
+    """Train and write model/, checkpoints/ and metrics.jsonl; resumes from what `work.path` holds."""
+    tokens_folder = inputs["tokens"].path
+    done = train(config, tokens_folder, work.path, work.console)
+    work.volatile("checkpoints/**", "metrics.jsonl")
+    work.measures.update(done)
+    work.add_flops(done["flops"], flops.METHOD)
+
+
+def train(config: PretrainConfig, tokens_folder: Path, folder: Path, console: Console) -> dict[str, Any]:
+    """Every rank's part of the stage; rank 0 writes. Returns what goes into the manifest's measures."""
+    tokens = TokenSet.open(tokens_folder)
+    tokenizer = TextTokenizer.load(tokens.tokenizer_folder)
+    model_config = _model_config(config, tokenizer)
+    net = family_of(model_config.model_type, "architecture").build(model_config)
+    initialise(net, config.seed)
+    total = flops.training_flops_per_token(net, config.length) * config.steps * config.batch * config.length
+    placement = place(config, total)
+    parallel = Parallel.start(placement.device, config.tensor_parallel)
+    try:
+        if parallel.leads:
+            _announce(console, net, config, placement, parallel)
+        data = _data(tokens, config)
+        trainer = Trainer(net, NextToken(), data, config, placement, parallel, folder, console)
+        scores = trainer.train()
+        whole = trainer.whole_model()
+        measures = _measures(config, trainer, scores, total, placement, parallel)
+    finally:
+        parallel.stop()
+    if parallel.leads:
+        _save(model_config, whole, tokenizer, folder / "model")
+    return measures
+
+
+def _model_config(config: PretrainConfig, tokenizer: TextTokenizer) -> LlamaConfig:
+    # Rows of the embedding in multiples of 64 suit every matrix unit; the few extra ones are never a target.
+    rows = math.ceil(tokenizer.vocab_size / 64) * 64
+    shape = config.architecture.model_dump()
+    shape["max_position_embeddings"] = max(shape["max_position_embeddings"], config.length)
+    return LlamaConfig(
+        **shape,
+        vocab_size=rows,
+        bos_token_id=tokenizer.bos_id,
+        eos_token_id=tokenizer.eos_id,
+        pad_token_id=tokenizer.pad_id,
+    )
+
+
+def _data(tokens: TokenSet, config: PretrainConfig) -> TrainingData:
+    rows = PackedRows(tokens, "train", config.length, config.seed)
+    validation = EvaluationRows(tokens, "validation", config.length, most_pairs=config.validation_tokens)
+    return TrainingData(rows, validation, rows.pairs_per_epoch / int(tokens.bytes("train").sum()))
+
+
+def _announce(
+    console: Console, net: Decoder, config: PretrainConfig, placement: Placement, parallel: Parallel
+) -> None:
+    count = sum(p.numel() for p in net.parameters())
+    tokens = config.steps * config.batch * config.length
+    record = placement.record
+    where = f"{record['device']}, {record['threads']} threads" if placement.device == "cpu" else record["device"]
+    shared = f" on each of {parallel.ranks} processes" if parallel.ranks > 1 else ""
+    console.say(
+        f"{count / 1e6:.2f}M parameters, {tokens / 1e6:.2f}M tokens in {config.steps} steps; {where}{shared}; "
+        f"{record['dtype']}, {'compiled' if placement.compiled else 'eager'}; "
+        f"matrix rate {record['matrix_rate_gflops']:,.0f} GFLOP/s"
+    )
+
+
+def _measures(
+    config: PretrainConfig, trainer: Trainer, scores: dict[str, Any], total: float, placement: Placement,
+    parallel: Parallel,
+) -> dict[str, Any]:  # fmt: skip
+    last: dict[str, Any] = {}
+    speed: dict[str, Any] = {}
+    if parallel.leads and trainer.metrics is not None:
+        lines = trainer.metrics.lines()
+        tokens_a_line = [
+            (b["step"] - a) * config.batch * config.length
+            for a, b in zip([0, *(line["step"] for line in lines)], lines, strict=False)
+        ]
+        last = {"loss": lines[-1]["loss"], "bits_per_byte": lines[-1]["bits_per_byte"]}
+        rate = sum(tokens_a_line) / sum(line["time_s"] for line in lines)
+        peak = placement.flops_per_second * parallel.ranks
+        speed = {"tokens_per_s": round(rate, 1), "mfu": round(rate * trainer.flops_per_token / peak, 4)}
+    return {
+        "steps": config.steps,
+        "tokens": config.steps * config.batch * config.length,
+        "parameters": sum(p.numel() for p in trainer.net.parameters()),
+        "flops": total,
+        "train": last,
+        "validation": scores,
+        **speed,
+        "placement": placement.record | {"processes": parallel.ranks, "tensor_parallel": parallel.tensor_ranks},
+    }
+
+
+def _save(config: LlamaConfig, whole: dict[str, Any], tokenizer: TextTokenizer, folder: Path) -> None:
+    family = family_of(config.model_type, "architecture")
+    import torch
+
+    with torch.device("meta"):
+        net = family.build(config)
+    fill(net, whole.items())
+    Model(config, net, tokenizer).save(folder)

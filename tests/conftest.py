@@ -1,0 +1,58 @@
+"""What every test may use: real data beside the clone, the command line as a process, threads that don't fight."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# Parallel test processes share the cores. Set before torch loads, so that it also holds for processes that tests start.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Nothing that a test runs may reach for a network; what isn't on this machine is absent.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+Cli = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real data: BEDPLATE_DATA, or `shared/data` beside the clone. Skips where neither is."""
+    named = os.environ.get("BEDPLATE_DATA")
+    folder = Path(named) if named else ROOT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"no real data: {folder} is absent (name another folder in BEDPLATE_DATA)")
+    return folder
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Cli:
+    """`cli("run", recipe, "model.steps=2")` runs `python -m bedplate ...` in its own process and returns what it said.
+
+    It runs in `tmp_path` unless `cwd` is given, never raises for an exit code, and is stopped after `timeout` seconds.
+    """
+
+    def run(
+        *arguments: str | Path,
+        cwd: Path = tmp_path,
+        stdin: str | None = None,
+        timeout: float = 120,
+        environment: Mapping[str, str] | None = None,
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "bedplate", *map(str, arguments)],
+            cwd=cwd,
+            input="" if stdin is None else stdin,
+            timeout=timeout,
+            env={**os.environ, **(environment or {})},
+            capture_output=True,
+            text=True,
+        )
+
+    return run
