@@ -5,8 +5,9 @@
 #
 # Variables (make NAME=value ...):
 #   PYTHON   the interpreter that makes the virtual environment, 3.11 or newer (default: python3)
-#   TORCH    what pip installs as PyTorch. On Linux without a GPU, name the CPU index that PyTorch's site gives, so that
-#            pip isn't sent gigabytes of CUDA: make quickstart TORCH="torch==2.13.0 --index-url <that index>"
+#   TORCH    what pip installs as PyTorch, in the version of constraints.txt. On Linux without a GPU, name the CPU index
+#            that PyTorch's site gives, so that pip isn't sent gigabytes of CUDA:
+#            make quickstart TORCH="torch==2.13.0 --index-url <that index>"
 #   RECIPE   the recipe that `make quickstart` runs; OVERRIDES are its stage.field=value
 #   WORKERS  processes that pytest uses
 

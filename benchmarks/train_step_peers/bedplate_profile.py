@@ -21,6 +21,7 @@ from step_timing import SHAPE, batches
 from torch.autograd.profiler_util import FunctionEventAvg
 from torch.profiler import ProfilerActivity, profile
 
+from bedplate.machine.load import LoadWatch
 from bedplate.machine.measure import measured_matrix_rate, memory_bandwidth
 
 HEAD = "head and loss: products"
@@ -113,9 +114,11 @@ def main() -> None:
     for _ in range(options.steps):
         step(*next(data))
     plain = (time.perf_counter() - start) / options.steps
+    watch = LoadWatch()
     with profile(activities=[ProfilerActivity.CPU], record_shapes=True) as recorded:
         for _ in range(options.steps):
             step(*next(data))
+    load = watch.load()
     groups = grouped(recorded.key_averages(group_by_input_shape=True), options.steps)
 
     rate = measured_matrix_rate(torch.bfloat16).highest * 1e9
@@ -130,7 +133,9 @@ def main() -> None:
     print(f"{options.variant}: {plain * 1e3:.0f} ms a step, {tokens / plain:,.0f} tok/s without the profiler")
     share = flops / plain / rate
     print(f"model FLOPs {flops / 1e9:.1f} G a step = {share:.0%} of {rate / 1e9:,.0f} GFLOP/s (bf16, measured)")
-    print(f"copy bandwidth {bandwidth / 1e9:.1f} GB/s; threads {torch.get_num_threads()}; torch {torch.__version__}\n")
+    print(f"copy bandwidth {bandwidth / 1e9:.1f} GB/s; threads {torch.get_num_threads()}; torch {torch.__version__}")
+    others = "unknown" if load is None else f"{load.foreign + load.stolen:.0%}"
+    print(f"share of the machine that others took meanwhile: {others}\n")
     total = sum(group.seconds for group in groups.values())
     print(f"{'where':<38} {'ms':>7} {'share':>6} {'GFLOP/s':>8} {'floor ms':>9}")
     for name, group in sorted(groups.items(), key=lambda item: -item[1].seconds):

@@ -73,7 +73,7 @@ def prepare_trainer(variant: str, seed: int, threads: int = 0) -> Trainer:
     placement = place(config, flops=0.0)
     if variant == "compiled" and not placement.compiled:
         raise SystemExit(f"bedplate: {placement.record['compiled_why']}")
-    return Trainer(net, NextToken(), data, config, placement, Parallel(), folder, Console.quiet())
+    return Trainer(net, NextToken(compiled=placement.compiled), data, config, placement, Parallel(), folder, Console.quiet())
 
 
 def prepare_step(trainer: Trainer) -> Step:

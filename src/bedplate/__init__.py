@@ -14,6 +14,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from bedplate.version import __version__
+
 if TYPE_CHECKING:
     from bedplate.config import Config as Config
     from bedplate.generate.model import load as load
@@ -22,8 +24,6 @@ if TYPE_CHECKING:
     from bedplate.ledger import open_artefact as open_artefact
     from bedplate.pipeline import verbs as verbs
     from bedplate.pipeline.runner import run as run
-
-__version__ = "0.1.0"
 
 _HOME = {
     "Artefact": "bedplate.ledger",

@@ -9,7 +9,12 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 
 from bedplate.codecs.text import TextTokenizer
 
-TEXTS = ["def main():\n    return 'hello world' * 12345", "Grüße aus Köln, naïve café", "日本語のテキスト 🙂 emoji", "a b  c\t\td"] * 4
+TEXTS = [
+    "def main():\n    return 'hello world' * 12345",
+    "Grüße aus Köln, naïve café",
+    "日本語のテキスト 🙂 emoji",
+    "a b  c\t\td",
+] * 4
 
 
 @pytest.fixture(scope="session")

@@ -54,7 +54,8 @@ TOOLS = """{% macro describe(tool) %}
   {% endif %}
   {% if m.reasoning_content %}<think>{{ m.reasoning_content }}</think>{% endif %}
 {% endfor %}
-{{ ns.calls }} {{ ns.text }} {{ documents is none }} {{ {'a': 1, 'b': [true, none, 1.5]} }} {{ [1, 2] + [3] }} {{ 2 ** 5 * 3 }}
+{{ ns.calls }} {{ ns.text }} {{ documents is none }} {{ {'a': 1, 'b': [true, none, 1.5]} }} {{ [1, 2] + [3] }}
+{{ 2 ** 5 * 3 }}
 {{ 'user' in messages | map(attribute='role') | list }} {{ messages | length }} {{ 'ü<&>' | tojson }} {{ dict(a=1) }}
 {% if add_generation_prompt %}{{ extra | default('none') }}: {% endif %}
 """
@@ -154,7 +155,9 @@ def test_messages_must_be_a_list_of_objects(messages):
 
 
 def test_only_json_data_reaches_a_template():
-    with pytest.raises(InputError, match=r"messages\[0\]\.content\[1\]: a TextTokenizer|messages\[0\]\.content\[1\]: a object"):
+    with pytest.raises(
+        InputError, match=r"messages\[0\]\.content\[1\]: a TextTokenizer|messages\[0\]\.content\[1\]: a object"
+    ):
         render("{{ messages }}", [{"role": "user", "content": ["x", object()]}])
 
 
@@ -165,12 +168,14 @@ HOSTILE = {
     "huge range": "{{ range(10 ** 9) | list }}",
     "repeated text": "{{ 'a' * 10 ** 10 }}",
     "repeated list": "{{ [1] * 10 ** 9 }}",
-    "power": "{{ 9 ** 10 ** 3 ** 9 }}",
+    "power": "{{ 9 ** (10 ** 9) }}",
     "power of powers": GROW.replace("START", "9").replace("STEP", "ns.x * ns.x"),
     "doubled by ~": GROW.replace("START", "'ab'").replace("STEP", "ns.x ~ ns.x"),
     "doubled by +": GROW.replace("START", "'ab'").replace("STEP", "ns.x + ns.x"),
     "list in itself": GROW.replace("START", "[1]").replace("STEP", "[ns.x, ns.x]"),
-    "list in itself as JSON": GROW.replace("START", "[1]").replace("STEP", "[ns.x, ns.x]").replace("ns.x }}", "ns.x|tojson }}"),
+    "list in itself as JSON": GROW.replace("START", "[1]")
+    .replace("STEP", "[ns.x, ns.x]")
+    .replace("ns.x }}", "ns.x|tojson }}"),
     "compared": "{% set ns = namespace(x=[1], y=[1]) %}{% for i in range(60) %}{% set ns.x = [ns.x, ns.x] %}"
     "{% set ns.y = [ns.y, ns.y] %}{% endfor %}{{ ns.x == ns.y }}",
     "padding": "{{ 'x' | center(10 ** 10) }}",
@@ -210,7 +215,9 @@ def test_hostile_templates_are_stopped(template):
     assert time.monotonic() - started < 5  # the limit, one bounded step, and room for a busy machine
 
 
-@pytest.mark.parametrize("way_out", ["''['__class__']", "''|attr('__class__')", "messages.__class__", "'{0.__class__}'.format('')"])
+@pytest.mark.parametrize(
+    "way_out", ["''['__class__']", "''|attr('__class__')", "messages.__class__", "'{0.__class__}'.format('')"]
+)
 def test_ways_out_lead_nowhere(way_out):
     assert "class" not in render("{{ " + way_out + " }}", TURNS)
 

@@ -85,7 +85,10 @@ def test_where_chat_templates_and_ids_are_found(saved):
         (lambda f, c: (f / "tokenizer.json").write_text('{"model": {"type": "Nonsense"}}'), "not a tokenizer"),
         (lambda f, c: (f / "tokenizer.json").write_bytes(b"\xff\xfe{"), "not UTF-8"),
         (lambda f, c: (f / "tokenizer_config.json").write_text("3"), "tokenizer_config.json: not a JSON object"),
-        (lambda f, c: (f / "tokenizer_config.json").write_text('{"bos_token": "<nowhere>"}'), "bos_token is '<nowhere>'"),
+        (
+            lambda f, c: (f / "tokenizer_config.json").write_text('{"bos_token": "<nowhere>"}'),
+            "bos_token is '<nowhere>'",
+        ),
     ],
 )
 def test_damage_is_named(saved, damage, says):

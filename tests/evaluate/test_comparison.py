@@ -27,9 +27,9 @@ def test_a_small_but_constant_lead_is_found_and_noise_is_a_tie():
     assert [row.get("against_model") for row in result["rows"]] == [None, "worse", "better", "tied", None]
     assert result["rows"][1]["minus_model"] == pytest.approx(0.02)
     assert result["verdict"] == (
-        "The fewest bits per byte: stream (0.100). model is better than worse. model is tied with noisy: the 95% "
-        "interval of the difference includes zero. model is worse than better. stream gives 0.100 bits per byte, fewer "
-        "than model; as one stream it has no documents to take an interval over."
+        "The fewest bits per byte: stream (0.100). Model is better than worse. Model is tied with noisy: the 95% "
+        "interval of the difference includes zero. Model is worse than better. Coded as one stream, "
+        "so without an interval: stream at 0.100 (fewer than model)."
     )
     assert compare(model, [worse], BYTES, seed=0) == compare(model, [worse], BYTES, seed=0)
 

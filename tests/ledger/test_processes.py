@@ -81,16 +81,16 @@ def test_killed_work_goes_on_where_it_was(tmp_path):
 
 def test_what_interrupted_attempts_cost_is_counted(tmp_path):
     out = tmp_path / "out"
-    process = start("SLOW", out, parts=1000, pause_s=0.01)
-    wait_for(out, 100, process)
+    process = start("SLOW", out, parts=120, pause_s=0.01)
+    wait_for(out, 60, process)
     process.send_signal(signal.SIGINT)
     finish(process)
     for path in out.parent.glob("out.partial-*"):
-        for index in range(1000):
+        for index in range(120):
             (path / f"part-{index}.txt").write_text(f"part {index}")
-    code, text = finish(start("SLOW", out, parts=1000, pause_s=0.01))
+    code, text = finish(start("SLOW", out, parts=120, pause_s=0.01))
     assert code == 0, text
-    assert open_artefact(out).manifest.resources["wall_s"].value > 1.0
+    assert open_artefact(out).manifest.resources["wall_s"].value > 0.6
 
 
 def test_two_at_once(tmp_path):

@@ -208,11 +208,11 @@ def test_opening_what_is_none(written, tmp_path):
         open_artefact(tmp_path / "none")
     with pytest.raises(ArtefactError, match="a folder without"):
         open_artefact(tmp_path)
-    with pytest.raises(ArtefactError, match="a toy artefact .made by write., where model or release is needed"):
+    with pytest.raises(ArtefactError, match=r"a toy artefact .made by write., where model or release is needed"):
         open_artefact(written.path, "model|release")
     with pytest.raises(ValueError, match="a bug of ours"):
         make(FAIL, FailConfig(how="bug"), tmp_path / "half")
-    with pytest.raises(ArtefactError, match="not finished yet; the work so far is in .*half.partial-"):
+    with pytest.raises(ArtefactError, match=r"not finished yet; the work so far is in .*half\.partial-"):
         open_artefact(tmp_path / "half")
     assert open_artefact(written.path / MANIFEST, "model|toy").key == written.key
 

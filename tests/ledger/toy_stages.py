@@ -125,3 +125,22 @@ def fail(config: FailConfig, inputs, work: Work) -> None:
 
 
 FAIL = Stage("fail", 1, "toy", FailConfig, {}, "toy_stages:fail")
+
+
+class TogetherConfig(Config):
+    word: str = Field(description="What every rank writes.")
+
+
+def together(config: TogetherConfig, inputs, work: Work) -> None:
+    import os
+
+    rank = os.environ["RANK"]
+    (work.path / f"rank-{rank}.txt").write_text(config.word)
+    deadline = time.monotonic() + 30
+    while not (work.path / "rank-1.txt").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    work.measures["rank"] = int(rank)
+
+
+TOGETHER = Stage("together", 1, "toy", TogetherConfig, {}, "toy_stages:together", every_rank=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from bedplate.console import Console
+from bedplate.ledger.ranks import follower
 
 if TYPE_CHECKING:
     from bedplate.ledger import Artefact
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 def answer(value: object, console: Console) -> None:
     """Print the answer as JSON if `--json` was given; people have been told already."""
-    if console.mode == "json":
+    if console.mode == "json" and not follower():
         typer.echo(json.dumps(value, indent=1, ensure_ascii=False, default=str))
 
 

@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-import bedplate
 from bedplate.cli import artefacts, machine, models, recipes
 from bedplate.cli.verb_help import VerbCommand
 from bedplate.console import Console
+from bedplate.version import __version__
 
 MANUAL = """
 Builds foundation models: from raw documents to a released, documented model.
@@ -55,7 +55,7 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"bedplate {bedplate.__version__}")
+        typer.echo(f"bedplate {__version__}")
         raise typer.Exit
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -19,6 +19,10 @@ def import_(
     ],
     out: Annotated[Path, typer.Argument(help="The model folder to make.", show_default=False)],
     revision: Annotated[str | None, typer.Option(help="With a hub id: the commit to pin.")] = None,
+    dtype: Annotated[
+        Literal["float32", "bfloat16", "float16"] | None,
+        typer.Option(help="How to store the weights; as they are if not given."),
+    ] = None,
     replace: Replace = False,
 ) -> None:
     """Bring in a model from the Hugging Face hub, a folder or a GGUF file.
@@ -30,7 +34,7 @@ def import_(
     from bedplate.families.imports import import_model
 
     console: Console = context.obj
-    artefact = import_model(src, out, revision=revision, console=console, replace=replace)
+    artefact = import_model(src, out, revision=revision, dtype=dtype, console=console, replace=replace)
     console.say(f"next: bedplate chat {artefact.path}")
     answer(artefact_facts(artefact), console)
 
@@ -39,9 +43,11 @@ def export(
     context: typer.Context,
     model: Annotated[Path, typer.Argument(help="The model's folder.", show_default=False)],
     out: Annotated[Path, typer.Argument(help="The folder to make.", show_default=False)],
-    format: Annotated[str, typer.Option("--format", help="hf (Hugging Face folder) or gguf.")] = "hf",
+    format: Annotated[
+        Literal["hf", "gguf"], typer.Option("--format", help="A Hugging Face folder, or a folder with a GGUF file.")
+    ] = "hf",
     dtype: Annotated[
-        str | None, typer.Option(help="float32, float16, bfloat16, ... ; as it is stored if not given.")
+        str | None, typer.Option(help="float32, bfloat16, float16; for gguf also q8_0. As it is stored if not given.")
     ] = None,
     replace: Replace = False,
 ) -> None:
@@ -57,6 +63,7 @@ def export(
 
 
 def chat(
+    context: typer.Context,
     model: Annotated[Path, typer.Argument(help="The model's folder.", show_default=False)],
     system: Annotated[str | None, typer.Option(help="The system message.")] = None,
     temperature: Annotated[float | None, typer.Option(min=0.0, help="0: greedy. The model's own if not given.")] = None,
@@ -87,5 +94,6 @@ def chat(
         seed=seed,
         raw=raw,
         prompt=prompt,
+        console=context.obj,
     )
     raise typer.Exit(code)

@@ -258,8 +258,10 @@ def _size(value: object) -> int:
 
 
 _CHEAP = frozenset(
-    ("length", "count", "first", "last", "list", "items", "default", "d", "reverse")
-    + ("map", "select", "reject", "selectattr", "rejectattr")
+    (
+        *("length", "count", "first", "last", "list", "items", "default", "d", "reverse"),
+        *("map", "select", "reject", "selectattr", "rejectattr"),
+    )
 )
 """Filters that neither write out nor compare what they are given, so it needn't be measured."""
 

@@ -39,7 +39,7 @@ def _line(cls: type[Config], entry: StageEntry, details: ErrorDetails) -> str:
             return f"{start}: missing; {_description(cls, details['loc'])}"
         case _:
             message = details["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
-            return f"{start}: {_lower(message)}; got {_shown(details['input'])}{_yaml_trap(details['input'])}"
+            return f"{start}: {_lower(message)}{_got(details['input'])}"
 
 
 def _written(loc: Sequence[str | int], options: Any) -> tuple[str | int, ...]:
@@ -108,9 +108,12 @@ def _lower(message: str) -> str:
     return message[:1].lower() + message[1:]
 
 
-def _shown(value: object) -> str:
+def _got(value: object) -> str:
+    """What was given. A rule about several fields is given them all, which would only bury its message."""
+    if isinstance(value, dict):
+        return ""
     text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    return f"; got {text if len(text) <= 80 else f'{text[:77]}...'}{_yaml_trap(value)}"
 
 
 def _yaml_trap(value: object) -> str:

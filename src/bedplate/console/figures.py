@@ -13,17 +13,21 @@ def amount(value: float, unit: str = "") -> str:
 
 def bytes_text(value: float) -> str:
     """Bytes in decimal units: `999 B`, `1.2 kB`, `3.4 GB`."""
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if abs(value) < 1000 or unit == "TB":
-            return f"{value:.0f} B" if unit == "B" else f"{value:.1f} {unit}"
+    if round(abs(value)) < 1000:
+        return f"{value:.0f} B"
+    for unit in ("kB", "MB", "GB"):
         value /= 1000
-    raise AssertionError("the loop returns at its last unit")
+        if round(abs(value), 1) < 1000:
+            return f"{value:.1f} {unit}"
+    return f"{value / 1000:.1f} TB"
 
 
 def duration(seconds: float) -> str:
-    """`4.2 s`, `3:07` (minutes), `2:03:07` (hours), `3 days 4:00:00`."""
-    if seconds < 60:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    """`4.2 s`, `42 s`, `3:07` (minutes), `2:03:07` (hours), `3 days 4:00:00`."""
+    if round(seconds, 1) < 10:
+        return f"{seconds:.1f} s"
+    if round(seconds) < 60:
+        return f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)

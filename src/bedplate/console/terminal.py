@@ -66,13 +66,12 @@ class Console:
 
     def table(self, rows: Iterable[Sequence[object]], headers: Sequence[str]) -> None:
         """A small table. Columns that hold only numbers are set to the right."""
-        cells = [[_cell(value) for value in row] for row in rows]
         if self.mode == "quiet":
             return
         if self.mode == "json":
-            self._json({"event": "table", "rows": [dict(zip(headers, row, strict=True)) for row in cells]})
+            self._json({"event": "table", "rows": [dict(zip(headers, row, strict=True)) for row in rows]})
             return
-        for line in _layout(cells, headers):
+        for line in _layout([[_cell(value) for value in row] for row in rows], headers):
             self._emit("say", line)
 
     @contextlib.contextmanager

@@ -58,7 +58,8 @@ class Source(Config):
         if len(places) != 1:
             raise ValueError(f"a source needs exactly one of {', '.join(PLACES)}; this one has {places or 'none'}")
         for field, owners in _FIELDS_OF_SOME.items():
-            if field in self.model_fields_set and places[0] not in owners:
+            given = getattr(self, field) != type(self).model_fields[field].default
+            if given and places[0] not in owners:
                 raise ValueError(f"{field} goes with {' or '.join(owners)}, not with {places[0]}")
         if self.license is None and not self.python_stdlib:
             raise ValueError("a source needs `license`: an SPDX identifier, or `unknown` if you don't know")
@@ -90,7 +91,7 @@ class Source(Config):
 class CurateConfig(Config):
     """What `curate` reads, drops and sets aside."""
 
-    sources: tuple[Source, ...] = Field(min_length=1, description="The raw sources, in the corpus's order.")
+    sources: tuple[Source, ...] = Field(description="The raw sources, in the corpus's order.")
     validation: float = Field(
         0.05,
         ge=0,
@@ -104,6 +105,8 @@ class CurateConfig(Config):
 
     @model_validator(mode="after")
     def _distinct_names(self) -> CurateConfig:
+        if not self.sources:
+            raise ValueError("needs at least one source")
         labels = [source.label for source in self.sources]
         twice = sorted({label for label in labels if labels.count(label) > 1})
         if twice:

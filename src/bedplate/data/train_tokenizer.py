@@ -90,7 +90,8 @@ def train(config: TrainTokenizerConfig, texts: Iterator[list[str]]) -> Tokenizer
     """The trained `tokenizers` object. The same texts in the same order give the same tokenizer."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
-    tokenizer = Tokenizer(models.BPE())
+    # A word that is a token is that token, as in Llama 3, whose split this is: llama.cpp knows the pair by one name.
+    tokenizer = Tokenizer(models.BPE(ignore_merges=True))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Split(Regex(SPLIT), behavior="isolated"),

@@ -32,7 +32,7 @@ def run_tasks(
     for task in tasks:
         total = sum(len(item.choices) for item in task.items)
         with console.progress(task.name, total, "choices") as progress:
-            answered = answer(model, task.items, batch_tokens=batch_tokens, done=lambda n, of: progress.update(n))
+            answered = answer(model, task.items, batch_tokens=batch_tokens, done=progress.update)
         summaries.append(summarise(task, answered))
         rows += [{"task": task.name, **a.row()} for a in answered]
     return summaries, rows

@@ -52,26 +52,28 @@ def verdict(rows: Sequence[dict[str, Any]]) -> str:
     """Which needs the fewest bits, and how the model stands to each: better only where the interval says so."""
     best = min(rows, key=lambda row: row["bits_per_byte"])
     model = rows[0]["name"]
+    subject = model[0].upper() + model[1:]
     said = [f"The fewest bits per byte: {best['name']} ({best['bits_per_byte']:.3f})."]
     for word, sentence in (
-        ("worse", "{model} is better than {names}."),
-        ("tied", "{model} is tied with {names}: the 95% interval of the difference includes zero."),
-        ("better", "{model} is worse than {names}."),
+        ("worse", "{subject} is better than {names}."),
+        ("tied", "{subject} is tied with {names}: the 95% interval of the difference includes zero."),
+        ("better", "{subject} is worse than {names}."),
     ):
         names = [row["name"] for row in rows[1:] if row.get("against_model") == word]
         if names:
-            said.append(sentence.format(model=model, names=_listed(names)))
-    unpaired = [row for row in rows[1:] if "against_model" not in row]
-    said += [
-        f"{row['name']} gives {row['bits_per_byte']:.3f} bits per byte, {_relation(row, rows[0])} {model}; as one "
-        "stream it has no documents to take an interval over."
-        for row in unpaired
+            said.append(sentence.format(subject=subject, names=_listed(names)))
+    unpaired = [
+        f"{row['name']} at {row['bits_per_byte']:.3f} ({_relation(row, rows[0])} than {model})"
+        for row in rows[1:]
+        if "against_model" not in row
     ]
+    if unpaired:
+        said.append(f"Coded as one stream, so without an interval: {_listed(unpaired)}.")
     return " ".join(said)
 
 
 def _relation(row: dict[str, Any], model: dict[str, Any]) -> str:
-    return "more than" if row["bits_per_byte"] > model["bits_per_byte"] else "fewer than"
+    return "more" if row["bits_per_byte"] > model["bits_per_byte"] else "fewer"
 
 
 def _listed(names: Sequence[str]) -> str:

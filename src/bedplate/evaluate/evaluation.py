@@ -92,16 +92,18 @@ def _language(
 ) -> dict[str, Any]:
     context = config.context or run.config.get("length") or model.config.max_position_embeddings
     stride = language.checked_stride(context, config.stride)
-    with console.progress("held-out documents", None, "windows") as progress:
+    windows = sum(len(language.windows_of(document, context, stride)) for document in held_out.tokens)
+    with console.progress("held-out text", windows, "windows") as progress:
         spread = language.score_documents(
             model,
             held_out.tokens,
             context=context,
             stride=stride,
             batch_tokens=config.batch_tokens,
-            done=lambda scored, total: progress.update(scored, of=total),
+            done=progress.update,
         )
-    contender = Contender("the model", "its training text", spread.bits, float(spread.bits.sum()))
+    seen = f"{run.measures['tokens']:,} tokens" if run.manifest.stage == "pretrain" else "unknown"
+    contender = Contender("the model", seen, spread.bits, float(spread.bits.sum()))
     console.say("baselines: gzip, xz, n-grams")
     baselines, notes = _ngrams(run, tokens_artefact, tokens, held_out, config)
     compared = compare(contender, baselines + _compressors(held_out), held_out.bytes, config.seed)
@@ -137,7 +139,7 @@ def _ngrams(
             notes.append(f"The n-gram model on {label} stopped counting at ngram_tokens = {limit:,}.")
         bits = ngram.bits(held_out.tokens)
         contenders.append(
-            Contender(f"{config.ngram_order}-gram, {label}", f"{ngram.trained_on:,} tokens", bits, float(bits.sum()))
+            Contender(f"{config.ngram_order}-gram ({label})", f"{ngram.trained_on:,} tokens", bits, float(bits.sum()))
         )
     return contenders, notes
 
@@ -164,8 +166,8 @@ def _compressors(held_out: HeldOut) -> list[Contender]:
     contenders = []
     for compressed in compress(held_out.texts):
         contenders += [
-            Contender(f"{compressed.name}, each document", "nothing", compressed.bits, float(compressed.bits.sum())),
-            Contender(f"{compressed.name}, concatenated", "the documents before", None, compressed.concatenated_bits),
+            Contender(f"{compressed.name} (each document)", "nothing", compressed.bits, float(compressed.bits.sum())),
+            Contender(f"{compressed.name} (concatenated)", "the documents before", None, compressed.concatenated_bits),
         ]
     return contenders
 

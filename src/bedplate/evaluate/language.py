@@ -64,11 +64,12 @@ def score_documents(
     context: int,
     stride: int | None = None,
     batch_tokens: int = BATCH_TOKENS,
-    done: Callable[[int, int], None] = lambda scored, total: None,
+    done: Callable[[int], None] = lambda scored: None,
 ) -> Spread:
     """Nats of documents of BOS t1 .. tn END under the rule above; stride None means half the context.
 
-    `done(scored, total)` counts windows. Raises InputError where there is nothing to score.
+    `done` is told how many windows have been
+    scored. Raises InputError where there is nothing to score.
     """
     stride = checked_stride(context, stride)
     if not documents:
@@ -78,7 +79,7 @@ def score_documents(
         parts = windows_of(np.asarray(document, dtype=np.int64), context, stride)
         windows += parts
         owner += [number] * len(parts)
-    scored = score(model, windows, batch_tokens=batch_tokens, done=lambda n: done(n, len(windows)))
+    scored = score(model, windows, batch_tokens=batch_tokens, done=done)
     nats = np.zeros(len(documents))
     np.add.at(nats, owner, [part.sum() for part in scored])
     return Spread(nats, np.array([len(document) - 1 for document in documents]))

@@ -74,9 +74,9 @@ def answer(
     items: Sequence[MultipleChoice],
     *,
     batch_tokens: int = BATCH_TOKENS,
-    done: Callable[[int, int], None] = lambda scored, total: None,
+    done: Callable[[int], None] = lambda scored: None,
 ) -> list[Answered]:
-    """Log-likelihood of every choice of every item. `done(scored, total)` counts choices.
+    """Log-likelihood of every choice of every item. `done` is told how many choices have been scored.
 
     A prompt too long for the model loses its start, as in lm-eval, and the item says how much. Raises TokenizerError
     for a model without a tokenizer, InputError for an item whose choice has no tokens of its own.
@@ -95,7 +95,7 @@ def answer(
             kept = tokens[-(limit + 1) :]
             cuts.append(len(tokens) - len(kept))
             windows.append(Window(kept[:-1], kept[-len(after) :][-limit:]))
-    scored = score(model, windows, batch_tokens=batch_tokens, done=lambda n: done(n, len(windows)))
+    scored = score(model, windows, batch_tokens=batch_tokens, done=done)
     sums = iter([-float(nats.sum()) for nats in scored])
     cut = iter(cuts)
     return [

@@ -92,7 +92,9 @@ class NgramModel:
             at = context[known]
             node = np.full(len(stream.tokens), -1, dtype=np.int64)
             node[known] = _find(order.keys, at * self.vocabulary + stream.tokens[known])
-            own = np.where(node[known] >= 0, order.discounted[node[known]], 0.0)
+            own = np.zeros(len(at))
+            found = node[known] >= 0
+            own[found] = order.discounted[node[known][found]]
             total, lower = order.total[at], result[known]
             seen = total > 0  # a context that only ever ended a cut document says nothing: keep the lower order
             result[known] = np.where(seen, own / np.where(seen, total, 1.0) + order.spare[at] * lower, lower)

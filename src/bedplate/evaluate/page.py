@@ -22,16 +22,10 @@ def evaluation_page(result: Mapping[str, Any], drawn: Sequence[Mapping[str, Any]
         bar_plot(bars, title="Bits per byte", value_label="bits per byte (fewer is better)"),
         "Bits needed for a byte of held-out text, with 95% intervals from a bootstrap over documents.",
     )
-    headers = (
-        "coder",
-        "has seen",
-        "bits per byte",
-        "95% interval",
-        "minus the model",
-        "95% interval",
-        "against the model",
+    page.table(
+        ("coder", "has seen", "bits per byte", "minus the model (95% interval)", "against the model"),
+        [_comparison_row(row) for row in part["rows"]],
     )
-    page.table(headers, [_comparison_row(row) for row in part["rows"]])
     for note in part["notes"]:
         page.warning(note)
     page.heading("How it was measured")
@@ -64,15 +58,8 @@ def _bar(row: Mapping[str, Any], *, emphasis: bool) -> Bar:
 
 
 def _comparison_row(row: Mapping[str, Any]) -> list[Cell]:
-    return [
-        row["name"],
-        row["knows"],
-        row["bits_per_byte"],
-        _ends(row.get("interval")),
-        row.get("minus_model"),
-        _ends(row.get("minus_model_interval")),
-        row.get("against_model"),
-    ]
+    minus = f"{row['minus_model']:+.3f} ({_ends(row['minus_model_interval'])})" if "minus_model" in row else None
+    return [row["name"], row["knows"], row["bits_per_byte"], minus, row.get("against_model")]
 
 
 def _samples(page: Page, part: Mapping[str, Any], drawn: Sequence[Mapping[str, Any]]) -> None:
@@ -134,10 +121,8 @@ def _tasks(page: Page, tasks: Sequence[Mapping[str, Any]]) -> None:
             page.fold(f"{task['task']} by subject", inside)
 
 
-def _ends(ends: Sequence[float] | None, *, percent: bool = False) -> str | None:
-    if ends is None:
-        return None
-    return " to ".join(_percent(end) if percent else f"{end:.3f}" for end in ends)
+def _ends(ends: Sequence[float], *, percent: bool = False) -> str:
+    return " to ".join(_percent(end) if percent else f"{end:+.3f}" for end in ends)
 
 
 def _percent(share: float) -> str:

@@ -109,7 +109,7 @@ def parses(text: str) -> bool:
     """Whether Python's parser accepts the text and finds at least one statement in it."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", SyntaxWarning)
+            warnings.simplefilter("ignore")  # of escapes that don't exist: Deprecation- or SyntaxWarning by version
             return bool(ast.parse(text).body)
     except (SyntaxError, ValueError, RecursionError, MemoryError):  # ValueError: null bytes; the last two: deep nesting
         return False

@@ -145,8 +145,16 @@ def _remove_stale(folder: Path, written: Set[str]) -> None:
 
 def _save(path: Path, tensors: dict[str, Tensor]) -> None:
     save_file(tensors, path, metadata={"format": "pt"})
+    # The library makes its files readable by their owner alone; a model is to be shared as other files are.
+    path.chmod(0o666 & ~_umask())
     with path.open("rb") as file:
         os.fsync(file.fileno())
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def stored_dtype(tensors: Mapping[str, Tensor]) -> torch.dtype:

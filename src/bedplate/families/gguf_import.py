@@ -23,6 +23,7 @@ from bedplate.families.gguf_tokenizer import GGUFTokenizer, read_tokenizer
 from bedplate.families.llama_config import LlamaConfig
 from bedplate.families.model import Model, check_tokenizer, fill
 from bedplate.families.registry import family_of
+from bedplate.nn.stack import Decoder
 
 SUPPORTED = ("llama", "qwen2", "qwen3")
 """`general.architecture` of the files that are read. Mistral's say `llama`."""
@@ -79,20 +80,29 @@ class GGUFModel:
         for name, source in self.sources.items():
             yield name, self._tensor(name, source)
 
+    def check(self) -> None:
+        """Raise WeightsError naming every tensor that is missing, extra or misshapen. Decodes nothing."""
+        self._empty()
+
     def build(self) -> Model:
-        """The model on the CPU in fp32, its tokenizer with it. Raises WeightsError naming what is missing, extra or
-        misshapen."""
+        """The model on the CPU in fp32, its tokenizer with it. Raises as `check` and `tensors` do, and TokenizerError
+        if there are more tokens than embeddings."""
+        net, names = self._empty()
+        fill(net, ((ours, self._tensor(name, self.sources[name])) for ours, name in names.items()))
+        tokenizer = None if self.tokenizer is None else self.tokenizer.text
+        if tokenizer is not None:
+            check_tokenizer(tokenizer, self.config, str(self.file.path))
+        return Model(self.config, net.eval(), tokenizer)
+
+    def _empty(self) -> tuple[Decoder, dict[str, str]]:
+        """The modules without values, and each parameter's Hugging Face name."""
         family = family_of(self.config.model_type, str(self.file.path))
         with torch.device("meta"):
             net = family.build(self.config)
         shapes = {name: tuple(p.shape) for name, p in net.named_parameters()}
         found = {name: self.file.tensors[source].shape for name, source in self.sources.items()}
         names = family.weights.match(shapes, found, self.config.num_hidden_layers, str(self.file.path), {})
-        fill(net, ((ours, self._tensor(name, self.sources[name])) for ours, name in names.items()))
-        tokenizer = None if self.tokenizer is None else self.tokenizer.text
-        if tokenizer is not None:
-            check_tokenizer(tokenizer, self.config, str(self.file.path))
-        return Model(self.config, net.eval(), tokenizer)
+        return net, names
 
     def _tensor(self, name: str, source: str) -> torch.Tensor:
         array = self.file.read(source)

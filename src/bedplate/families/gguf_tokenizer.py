@@ -120,8 +120,8 @@ def read_tokenizer(metadata: Mapping[str, Value], source: str) -> GGUFTokenizer:
     _post_process(backend, ids["bos"] if add_bos else None, ids["eos"] if add_eos else None)
     settings: dict[str, object] = {"add_bos_token": add_bos, "add_eos_token": add_eos}
     for role, ours in (("bos", "bos"), ("eos", "eos"), ("unknown", "unk"), ("padding", "pad")):
-        if ids[role] is not None:
-            settings[f"{ours}_token"] = backend.id_to_token(ids[role])
+        if (id := ids[role]) is not None:
+            settings[f"{ours}_token"] = backend.id_to_token(id)
     context = metadata.get(f"{metadata.get('general.architecture')}.context_length")
     if isinstance(context, int):
         settings["model_max_length"] = context

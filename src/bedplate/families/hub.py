@@ -5,6 +5,7 @@ Only what can't run code is fetched: safetensors, JSON, templates, the card and 
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -79,7 +80,7 @@ def _hub_errors(repository: str, revision: str | None) -> Iterator[None]:
             "Check the name. A private one needs: hf auth login",
         ) from error
     except OSError as error:
-        if error.errno is not None and "space" in str(error).lower():
+        if error.errno == errno.ENOSPC:
             raise StorageError(
                 f"{repository}: the disk is full: {error}", "Free some space, or set HF_HOME."
             ) from error

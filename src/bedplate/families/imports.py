@@ -31,7 +31,7 @@ class ImportConfig(Config):
     revision: str | None = execution(None, description="hub only: the commit, in full")
     dtype: Dtype | None = Field(
         default=None,
-        description="what the weights are stored in; as in the source where absent, float32 for a quantised one",
+        description="what to store the weights in; as in the source where absent, float32 if it is quantised",
     )
 
 
@@ -116,12 +116,29 @@ def sources(config: ImportConfig) -> list[SourceInput]:
     from bedplate.ledger.digests import sha256_file
 
     found = locate(config)
+    _check(found)
     files = [found.path] if found.is_gguf else _read_files(found.path)
     digest = hashlib.sha256()
     for file in files:
         digest.update(f"{file.name if not found.is_gguf else ''}\0{sha256_file(file)}\n".encode())
     size = sum(file.stat().st_size for file in files)
     return [SourceInput(found.path, digest.hexdigest(), size, len(files))]
+
+
+def _check(found: Located) -> None:
+    """Raise what is wrong with headers, configuration and names, before anything is hashed or written."""
+    if found.is_gguf:
+        from bedplate.families.gguf_import import read_model
+        from bedplate.families.gguf_reader import GGUF
+
+        with GGUF.open(found.path) as file:
+            read_model(file).check()
+    else:
+        from bedplate.families.checkpoint import Checkpoint
+        from bedplate.families.model import read_config
+
+        read_config(found.path)
+        Checkpoint(found.path)
 
 
 def run(config: ImportConfig, inputs: Inputs, work: Work) -> None:

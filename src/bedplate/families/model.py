@@ -125,7 +125,8 @@ class Model:
             _check_copy(checkpoint, copy, names[kept])
         place = torch.device(choose_device(device).name)  # type: ignore[arg-type]
         wanted = _dtype(dtype)
-        fill(net, ((n, t.to(device=place, dtype=wanted or t.dtype)) for n, t in checkpoint.read(names)))
+        stored = ((n, _unquantised(names[n], t, folder)) for n, t in checkpoint.read(names))
+        fill(net, ((n, t.to(device=place, dtype=wanted or t.dtype)) for n, t in stored))
         tokenizer = TextTokenizer.load(folder) if (folder / "tokenizer.json").is_file() else None
         if tokenizer is not None:
             check_tokenizer(tokenizer, config, str(folder))
@@ -179,6 +180,15 @@ def _check_copy(checkpoint: Checkpoint, copy: str, kept: str) -> None:
             f"{checkpoint.folder}: the configuration ties {copy} to {kept}, but the file holds two that differ",
             "Set tie_word_embeddings to false in config.json if the head was trained apart, or remove the wrong one.",
         )
+
+
+def _unquantised(name: str, tensor: Tensor, folder: Path) -> Tensor:
+    if tensor.dtype not in (*DTYPES.values(), torch.float64):
+        raise WeightsError(
+            f"{folder}: {name} is stored as {tensor.dtype}: quantised numbers mean nothing without their scales",
+            "Take the model's unquantised weights.",
+        )
+    return tensor
 
 
 def _dtype(name: str | torch.dtype | None) -> torch.dtype | None:

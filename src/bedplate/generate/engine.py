@@ -38,8 +38,8 @@ def generate(
         generate(model, ["Once upon a time"], max_tokens=50, temperature=0.8, seed=7)
 
     prompts: texts (encoded as the tokenizer's post-processor says, with BOS where it adds one; special tokens
-    written in them are plain text) or token ids, taken as they are. An empty prompt starts from BOS. A text alone is one
-    prompt. params: for all, or one for each prompt; or SamplingParams' fields as keywords. seeds: one for each
+    written in them are plain text) or token ids, taken as they are. An empty prompt starts from BOS. A text alone is
+    one prompt. params: for all, or one for each prompt; or SamplingParams' fields as keywords. seeds: one for each
     prompt, in place of the params' own.
 
     A prompt's continuation doesn't depend on the others: a batch gives what its rows give alone, but for rounding.
@@ -101,9 +101,16 @@ def _requests(
         if p.stop and model.tokenizer is None:
             raise UserError("stop strings need a tokenizer, and this model has none", "Use stop_token_ids.")
         ends = frozenset(p.stop_token_ids) | (frozenset() if p.ignore_eos else own_ends)
-        seed = p.seed if seeds is None else seeds[i]
-        room = min(p.max_tokens, context - len(prompt))
-        requests.append(Request(prompt, p, seed=seed, ends=ends, room=room, tokenizer=model.tokenizer))
+        requests.append(
+            Request(
+                prompt,
+                p,
+                seed=p.seed if seeds is None else seeds[i],
+                ends=ends,
+                room=min(p.max_tokens, context - len(prompt)),
+                tokenizer=model.tokenizer,
+            )
+        )
     return requests
 
 

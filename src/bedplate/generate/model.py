@@ -10,6 +10,7 @@ import torch
 
 from bedplate.codecs.chat import render
 from bedplate.errors import TokenizerError, UserError
+from bedplate.families.hub import fetch, is_hub_id, pin
 from bedplate.families.model import Model, model_folder
 from bedplate.generate import engine
 from bedplate.generate.generation import Generation
@@ -70,12 +71,23 @@ class TextModel(Model):
         return tokenizer.encode(text, specials=True)
 
 
-def load(path: str | Path, *, dtype: str | torch.dtype | None = None, device: str = "auto") -> TextModel:
+def load(
+    path: str | Path,
+    *,
+    dtype: str | torch.dtype | None = None,
+    device: str = "auto",
+    revision: str | None = None,
+) -> TextModel:
     """The model at `path`: an artefact of kind model, run or release, any Hugging Face folder, or a hub id.
 
-    dtype: "float32", "bfloat16" or "float16"; as stored where None. device: auto, cpu, cuda, mps.
-    Raises UserError for a GGUF file, which is imported first; else as `bedplate.families.load`.
+    dtype: "float32", "bfloat16" or "float16"; as stored where None. device: auto, cpu, cuda, mps. revision: of a hub
+    id, a branch, tag or commit; the commit that the hub's main branch is now at where None.
+    Raises UserError for a GGUF file, which is imported first; else as `bedplate.families.model.load`.
     """
+    if not Path(path).exists() and is_hub_id(str(path)):
+        path = fetch(str(path), pin(str(path), revision))
+    elif revision is not None:
+        raise UserError(f"revision={revision}: {path} is no hub id", "Leave the revision out.")
     if str(path).lower().endswith(".gguf"):
         raise UserError(f"{path} is a GGUF file", f"Import it first: bedplate import {path} FOLDER")
     return TextModel.load(model_folder(path), dtype=dtype, device=device)

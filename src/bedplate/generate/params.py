@@ -32,7 +32,8 @@ class SamplingParams:
     min_p: float = 0.0
     """Only tokens at least this share as likely as the likeliest (Nguyen et al. 2024, arXiv 2407.01082)."""
     repetition_penalty: float = 1.0
-    """Divides positive and multiplies negative logits of tokens in prompt or answer (Keskar et al. 2019, arXiv 1909.05858)."""
+    """Divides positive and multiplies negative logits of tokens in prompt or answer (Keskar et al. 2019,
+    arXiv 1909.05858)."""
     seed: int | None = None
     """What is drawn depends on this, the number of the token and its distribution alone, never on the rest of the
     batch: equal prompts with equal seeds get equal answers. None: fresh every time."""
@@ -90,9 +91,8 @@ def _real(name: str, value: object, low: float, high: float, *, above: bool = Fa
     good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if not good or not (low <= value <= high) or (above and value == low):  # type: ignore[operator]
         bounds = f"above {low}" if above else f"from {low} on"
-        raise UserError(
-            f"{name}={value!r} must be a number {bounds}" + ("" if high == math.inf else f" and up to {high}")
-        )
+        upper = "" if high == math.inf else f" and up to {high}"
+        raise UserError(f"{name}={value!r} is no number {bounds}{upper}")
 
 
 def _texts(name: str, value: object) -> tuple[str, ...]:

@@ -14,14 +14,14 @@ from torch import Tensor
 from bedplate.config.randomness import fold_in
 from bedplate.generate.params import SamplingParams
 
-NUCLEUS = 1024
-"""top-p looks among this many likeliest tokens first: a full sort of a large vocabulary costs milliseconds."""
+NUCLEUS = (256, 4096)
+"""top-p looks among so many likeliest tokens first: a full sort of a large vocabulary costs milliseconds."""
 LEAST_TEMPERATURE = 1e-5
 """Below it nothing changes but the risk of an overflow."""
 
 
 def penalise_repetition(logits: Tensor, seen: Tensor, penalty: Tensor) -> Tensor:
-    """Logits of tokens that were `seen` [B, V] bool divided by the penalty where positive, multiplied where negative."""
+    """Where a token was `seen` [B, V] bool, divide its logit by the penalty if positive, multiply it if negative."""
     return torch.where(seen, torch.where(logits < 0, logits * penalty, logits / penalty), logits)
 
 
@@ -42,10 +42,10 @@ def keep_top_k(logits: Tensor, k: Tensor) -> Tensor:
 def keep_top_p(logits: Tensor, p: Tensor) -> Tensor:
     """Keep each row's likeliest tokens up to and with the one that brings their probability to p; 1 keeps all."""
     probabilities = logits.softmax(-1)
-    count = min(NUCLEUS, logits.shape[-1])
-    top, tokens = probabilities.topk(count)
-    if count < logits.shape[-1] and not bool(((top.sum(-1, keepdim=True) >= p) | (p >= 1)).all()):
-        top, tokens = probabilities.sort(-1, descending=True)
+    for count in (*(n for n in NUCLEUS if n < logits.shape[-1]), logits.shape[-1]):
+        top, tokens = probabilities.topk(count)
+        if bool(((top.sum(-1, keepdim=True) >= p) | (p >= 1)).all()):
+            break
     before = top.cumsum(-1) - top
     kept = torch.zeros_like(logits, dtype=torch.bool).scatter_(-1, tokens, before < p)
     return logits.masked_fill(~(kept | (p >= 1)), float("-inf"))

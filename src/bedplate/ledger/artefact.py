@@ -135,6 +135,8 @@ def _absent(path: Path) -> ArtefactError:
             f"{path}: a folder without {MANIFEST}, so not an artefact",
             "Give an artefact's folder. A foreign model is brought in by: bedplate import SRC OUT",
         )
+    if path.exists():
+        return ArtefactError(f"{path}: a file, not an artefact", "Give an artefact's folder.")
     return ArtefactError(f"{path}: no such artefact", "Check the path, or make it first.")
 
 

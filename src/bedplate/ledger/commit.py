@@ -77,9 +77,7 @@ def _outputs(stage: Stage, work: Work) -> tuple[list[Output], int]:
             if relative in (PARTIAL_STATE, MANIFEST):
                 continue
             if path.is_symlink() or not path.is_file():
-                raise InternalError(
-                    f"{stage.name}: {relative} is a link or no file; an artefact holds plain files only"
-                )
+                raise InternalError(f"{stage.name}: {relative} isn't a plain file; an artefact holds no others")
             sync_file(path)
             status = path.stat()
             newest = max(newest, status.st_mtime_ns)

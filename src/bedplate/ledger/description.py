@@ -45,7 +45,8 @@ def _lines(artefact: Artefact) -> Iterator[str]:
     yield f"  key      {m.key}"
     yield ""
     yield "came from"
-    yield from _tree(lineage(artefact).parents, "  ")
+    parents = lineage(artefact).parents
+    yield from _tree(parents, "  ", set()) if parents else ["  nothing that the ledger knows of"]
     yield ""
     yield "cost"
     for name, resource in m.resources.items():
@@ -55,15 +56,18 @@ def _lines(artefact: Artefact) -> Iterator[str]:
     yield from _measures(m.measures, "  ")
 
 
-def _tree(ancestors: tuple[Ancestor, ...], indent: str) -> Iterator[str]:
-    if not ancestors and indent == "  ":
-        yield f"{indent}nothing that the ledger knows of"
+def _tree(ancestors: tuple[Ancestor, ...], indent: str, shown: set[str]) -> Iterator[str]:
+    """A line for each ancestor, below what was made from it. What an artefact came from is told once."""
     for ancestor in ancestors:
         remark = f" ({ancestor.remark})" if ancestor.remark else ""
         state = "" if ancestor.state in ("present", "raw") else f"  {ancestor.state.upper()}"
         kind = "raw source" if ancestor.kind == "raw" else f"{ancestor.role}: {ancestor.kind}"
-        yield f"{indent}{kind}  {ancestor.path}  {ancestor.digest[:SHOWN]}{state}{remark}"
-        yield from _tree(ancestor.parents, indent + "  ")
+        known = bool(ancestor.parents) and ancestor.digest in shown
+        again = "  (as above)" if known else ""
+        yield f"{indent}{kind}  {ancestor.path}  {ancestor.digest[:SHOWN]}{state}{remark}{again}"
+        if not known:
+            shown.add(ancestor.digest)
+            yield from _tree(ancestor.parents, indent + "  ", shown)
 
 
 def _measures(measures: dict[str, Any], indent: str) -> Iterator[str]:

@@ -9,20 +9,20 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-import bedplate
+import bedplate.version as version
 from bedplate.ledger.manifest import Code, Environment
 
 
 def code() -> Code:
     """Bedplate's version and, where it runs from a git checkout of its own, the commit."""
-    package = Path(bedplate.__file__).resolve().parent
+    package = Path(version.__file__).resolve().parent
     root = _git(package, "rev-parse", "--show-toplevel")
     # An installed package may lie inside a repository of the user's, which says nothing about our code.
     if root is None or Path(root) / "src" / "bedplate" != package:
-        return Code(version=bedplate.__version__)
+        return Code(version=version.__version__)
     commit = _git(package, "rev-parse", "--verify", "HEAD")
     status = _git(package, "status", "--porcelain", "--untracked-files=normal")
-    return Code(version=bedplate.__version__, commit=commit, dirty=None if status is None else bool(status))
+    return Code(version=version.__version__, commit=commit, dirty=None if status is None else bool(status))
 
 
 def environment() -> Environment:

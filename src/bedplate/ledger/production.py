@@ -1,28 +1,24 @@
-"""`produce`: make an artefact, or find it made. Lock, key, reuse, partial folder, commit, rename, in this order."""
+"""`produce`: make an artefact, or find it made. Lock, key, reuse, attempt, commit, rename, in this order."""
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from bedplate.config import Config
 from bedplate.console import Console
-from bedplate.errors import ArtefactError, StorageError
+from bedplate.errors import ArtefactError
 from bedplate.ledger.artefact import Artefact
-from bedplate.ledger.atomic import atomic_write, storage_errors
-from bedplate.ledger.commit import PARTIAL_STATE, commit, put_in_place, remove_tree
+from bedplate.ledger.atomic import storage_errors
+from bedplate.ledger.attempt import attempt, follow
+from bedplate.ledger.commit import commit, put_in_place, remove_tree
 from bedplate.ledger.comparison import difference
 from bedplate.ledger.digests import stage_key
 from bedplate.ledger.lock import folder_lock
-from bedplate.ledger.manifest import MANIFEST, Input, Resource, read_manifest
-from bedplate.ledger.resources import Meter
+from bedplate.ledger.manifest import MANIFEST, Input, read_manifest
+from bedplate.ledger.ranks import Ranks
 from bedplate.ledger.stage import Inputs, SourceInput, Stage, flatten, resolve
-from bedplate.ledger.work import Work
 
 
 def produce(
@@ -39,10 +35,36 @@ def produce(
 
     Work happens in `OUT.partial-<key>/` and is kept when it is interrupted: the same call goes on there. Raises
     BusyError if another process is at it, ArtefactError if `out` holds something else (unless `replace`) or is
-    damaged, StorageError if the disk is full.
+    damaged, StorageError if the disk is full. Under torchrun every process calls it and all get the artefact.
     """
     out = Path(out)
     check_inputs(stage, inputs)
+    ranks = Ranks.visiting(out)
+    if ranks is None:
+        return _lead(stage, config, inputs, out, name, console, replace, None)
+    if not ranks.leads:
+        return follow(stage, config, inputs, out, ranks)
+    try:
+        artefact = _lead(stage, config, inputs, out, name, console, replace, ranks)
+    except BaseException as error:
+        ranks.tell("begin", {"failed": str(error)})
+        ranks.tell("end", {"failed": str(error)})
+        raise
+    ranks.tell("begin", {"work": None})
+    ranks.tell("end", {"cached": artefact.cached})
+    return artefact
+
+
+def _lead(
+    stage: Stage,
+    config: Config,
+    inputs: Inputs,
+    out: Path,
+    name: str,
+    console: Console,
+    replace: bool,
+    ranks: Ranks | None,
+) -> Artefact:
     with folder_lock(out):
         sources = _sources(stage, config)
         key = stage_key(stage.name, stage.version, config.semantic(), _input_digests(stage, inputs, sources))
@@ -55,7 +77,8 @@ def produce(
         kept = f"the work so far is kept in {partial} and resumes from there"
         with storage_errors(partial, kept=kept):
             if not _finished(partial, key):
-                _work(stage, config, inputs, recorded, partial, key, name, console)
+                work, cost = attempt(stage, config, inputs, partial, console, ranks)
+                commit(stage, config, recorded, work, key=key, name=name, resources=cost)
             put_in_place(partial, out)
         return Artefact(out, read_manifest(out))
 
@@ -165,53 +188,6 @@ def _finished(partial: Path, key: str) -> bool:
         return False
     Artefact(partial, manifest).check()
     return True
-
-
-def _work(
-    stage: Stage,
-    config: Config,
-    inputs: Inputs,
-    recorded: tuple[Input, ...],
-    partial: Path,
-    key: str,
-    name: str,
-    console: Console,
-) -> None:
-    resumed = partial.is_dir() and any(partial.iterdir())
-    partial.mkdir(parents=True, exist_ok=True)
-    if resumed:
-        console.say(f"going on with the unfinished work in {partial}")
-    meter = Meter(_earlier(partial))
-    work = Work(partial, console, meter, resumed=resumed)
-    run = resolve(stage.run)
-    meter.start(lambda figures: _remember(partial, figures))
-    try:
-        run(config, dict(inputs), work)
-        finished = True
-    except BaseException:
-        finished = False
-        raise
-    finally:
-        figures = meter.stop()
-        if not finished:
-            _remember(partial, figures)
-    commit(stage, config, recorded, work, key=key, name=name, resources=figures)
-
-
-def _earlier(partial: Path) -> dict[str, Resource]:
-    """What earlier attempts cost. A state that can't be read costs only that figure."""
-    try:
-        raw = json.loads((partial / PARTIAL_STATE).read_bytes())
-        return {name: Resource.model_validate(value) for name, value in raw.items()}
-    except (OSError, ValueError, AttributeError, ValidationError):
-        return {}
-
-
-def _remember(partial: Path, figures: dict[str, Resource]) -> None:
-
-    text = json.dumps({name: figure.model_dump() for name, figure in figures.items()})
-    with contextlib.suppress(OSError, StorageError):
-        atomic_write(partial / PARTIAL_STATE, text)
 
 
 def _clean(out: Path, partial: Path, key: str) -> None:

@@ -89,16 +89,17 @@ class Meter:
             now = time.monotonic()
             self._sampled_rss = max(self._sampled_rss, _status_bytes("VmRSS"))
             if (cuda := _cuda()) is not None:
-                self._gpu_s += (now - last) * cuda.device_count()
-                self._sample_power(cuda, now - last)
+                used = [device for device in range(cuda.device_count()) if cuda.memory_reserved(device)]
+                self._gpu_s += (now - last) * len(used)
+                self._sample_power(cuda, used, now - last)
             last = now
             if now - flushed >= FLUSH_S:
                 flushed = now
                 flush(self.figures())
 
-    def _sample_power(self, cuda: Any, seconds: float) -> None:
+    def _sample_power(self, cuda: Any, devices: list[int], seconds: float) -> None:
         try:
-            watts = sum(cuda.power_draw(device) for device in range(cuda.device_count())) / 1000
+            watts = sum(cuda.power_draw(device) for device in devices) / 1000
         except Exception:  # the driver's library is optional and fails in its own ways; then power is unknown
             return
         self._gpu_joules = (self._gpu_joules or 0.0) + watts * seconds

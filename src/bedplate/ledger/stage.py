@@ -45,6 +45,9 @@ class Stage:
     sources: str | None = None
     """"module:function"; called as function(config) and returns the raw inputs as a list of SourceInput."""
 
+    every_rank: bool = False
+    """Under torchrun: whether all processes run it together. Otherwise rank 0 does, and the others wait for it."""
+
     def roles(self) -> dict[str, Role]:
         """The declared inputs, parsed."""
         return {name: Role.parse(name, declared) for name, declared in self.inputs.items()}

@@ -80,7 +80,8 @@ def doctor(console: Console, *, measure: bool = True) -> dict[str, Any]:
     console.heading("To mend" if advice else "Nothing to mend")
     for item in advice:
         console.warn(f"{item.finding}. {item.fix}")
-    return {**asdict(found), "advice": [asdict(item) for item in advice]}
+    named = [{"what": what, **asdict(rate)} for what, rate in found.rates]
+    return {**asdict(found), "rates": named, "advice": [asdict(item) for item in advice]}
 
 
 def examine(*, measure: bool = True) -> Examination:

@@ -6,6 +6,8 @@ computed twice (the idea of Cut Your Losses, arXiv 2411.09009, and Liger, arXiv 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -23,20 +25,55 @@ def chunk_rows(vocabulary: int) -> int:
     return max(MIN_CHUNK, CHUNK_LOGITS // vocabulary)
 
 
-def chunked_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, keep: Tensor) -> Tensor:
+LossAndSlope = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""(logits [n, V], targets [n, 1]) -> (-log p_t [n, 1] fp32, its gradient p - onehot(t) [n, V] in the logits' dtype)."""
+
+
+def loss_and_slope(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """`LossAndSlope` in as few passes over the logits as separate operations allow."""
+    log_p = F.log_softmax(logits, dim=-1, dtype=torch.float32)
+    wanted = log_p.gather(1, targets)
+    slope = torch.exp(log_p, out=torch.empty_like(log_p, dtype=logits.dtype))
+    # index_put_, since scatter_add_ in bf16 takes longer than the softmax on CPU; expm1 of the fp32 value, since in bf16
+    # any p_t above 0.998 is 1 and a token that is nearly learnt would get no gradient.
+    rows = torch.arange(len(targets), device=targets.device)
+    slope.index_put_((rows, targets[:, 0]), wanted[:, 0].expm1().to(slope.dtype))
+    return -wanted, slope
+
+
+def _fusible_loss_and_slope(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    wide = logits.float()
+    largest = wide.amax(-1, keepdim=True)
+    powers = (wide - largest).exp()
+    total = powers.sum(-1, keepdim=True)
+    log_p = wide.gather(1, targets) - largest - total.log()
+    is_target = torch.arange(logits.shape[1], device=logits.device)[None] == targets
+    return -log_p, torch.where(is_target, log_p.expm1(), powers / total).to(logits.dtype)
+
+
+@cache
+def compiled_loss_and_slope() -> LossAndSlope:
+    """The same, compiled into two passes: less than half the time on CPU."""
+    compiled: LossAndSlope = torch.compile(_fusible_loss_and_slope, dynamic=False)
+    return compiled
+
+
+def chunked_cross_entropy(
+    hidden: Tensor, weight: Tensor, targets: Tensor, keep: Tensor, rows: LossAndSlope = loss_and_slope
+) -> Tensor:
     """Sum over kept positions of -log softmax(hidden W^T)[target], in nats, fp32 scalar.
 
-    hidden [..., D] in the compute dtype; weight [V, D]; targets [...] int64; keep [...] bool. Gradients flow to hidden
-    and weight.
+    hidden [..., D] in the compute dtype; weight [V, D]; targets [...] int64; keep [...] bool; rows: how a chunk is
+    computed. Gradients flow to hidden and weight.
     """
     hidden = hidden.flatten(0, -2)
-    loss: Tensor = _ChunkedCrossEntropy.apply(hidden, weight, targets.flatten(), keep.flatten())
+    loss: Tensor = _ChunkedCrossEntropy.apply(hidden, weight, targets.flatten(), keep.flatten(), rows)
     return loss
 
 
 @torch.no_grad()
 def token_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
-    """-log softmax(hidden W^T)[target] at each position, in nats: [..., D], [V, D], [...] -> [...] fp32. No gradient."""
+    """-log softmax(hidden W^T)[target] of each position, nats: [..., D], [V, D], [...] -> [...] fp32. No gradient."""
     flat, wanted, w = hidden.flatten(0, -2), targets.flatten(), weight.to(hidden.dtype)
     out = torch.empty(len(flat), dtype=torch.float32, device=hidden.device)
     rows = chunk_rows(weight.shape[0])
@@ -48,26 +85,28 @@ def token_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tens
 
 class _ChunkedCrossEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, keep: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, keep: Tensor, rows: LossAndSlope
+    ) -> Tensor:
         w = weight.to(hidden.dtype)
         need_hidden, need_weight = ctx.needs_input_grad[:2]
         grad_hidden = torch.empty_like(hidden) if need_hidden else None
         grad_weight = torch.zeros(weight.shape, dtype=torch.float32, device=weight.device) if need_weight else None
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
-        rows = chunk_rows(weight.shape[0])
-        for a in range(0, hidden.shape[0], rows):
-            h, t, kept = hidden[a : a + rows], targets[a : a + rows, None], keep[a : a + rows, None]
-            log_p = F.log_softmax(F.linear(h, w), dim=-1, dtype=torch.float32)
-            total -= (log_p.gather(1, t) * kept).sum()
+        size = chunk_rows(weight.shape[0])
+        for a in range(0, hidden.shape[0], size):
+            h, t, kept = hidden[a : a + size], targets[a : a + size, None], keep[a : a + size, None]
             if grad_hidden is None and grad_weight is None:
+                loss = -F.log_softmax(F.linear(h, w), dim=-1, dtype=torch.float32).gather(1, t)
+                total += (loss * kept).sum()
                 continue
-            # d(-log p_t)/d logits = p - onehot(t). Where a position isn't kept, its row is dropped on the narrow side of
-            # each product, which is cheaper than on the [rows, V] slope.
-            slope = torch.exp(log_p, out=torch.empty_like(log_p, dtype=hidden.dtype))
-            slope.scatter_add_(1, t, slope.new_full((1, 1), -1.0).expand(t.shape))
+            loss, slope = rows(F.linear(h, w), t)
+            total += (loss * kept).sum()
+            # Where a position isn't kept, its row is dropped on the narrow side of each product, which is cheaper than
+            # on the [rows, V] slope.
             if grad_hidden is not None:
-                torch.mm(slope, w, out=grad_hidden[a : a + rows])
-                grad_hidden[a : a + rows].mul_(kept)
+                torch.mm(slope, w, out=grad_hidden[a : a + size])
+                grad_hidden[a : a + size].mul_(kept)
             if grad_weight is not None:
                 grad_weight += slope.t() @ (h * kept)
         ctx.save_for_backward(grad_hidden, grad_weight)
@@ -76,11 +115,11 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
         grad_hidden, grad_weight = ctx.saved_tensors
         if grad_hidden is not None:
-            # In fp32: the factor (one over the count, say) rounded to bf16 would scale every gradient by up to 0.4%.
+            # In fp32: the factor (one over a count, say) rounded to bf16 would scale all gradients by up to 0.4%.
             grad_hidden = (grad_hidden.float() * grad).to(grad_hidden.dtype)
         if grad_weight is not None:
             grad_weight = (grad_weight * grad).to(ctx.weight_dtype)
-        return grad_hidden, grad_weight, None, None
+        return grad_hidden, grad_weight, None, None, None

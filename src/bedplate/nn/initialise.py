@@ -1,4 +1,4 @@
-"""Initial values from the parameter table and named generators: a parameter's values depend on its name and the seed."""
+"""Initial values from the parameter table and named generators: they depend on a parameter's name and the seed."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ EMBEDDING_STD = 0.02
 def initialise(net: Decoder, seed: int) -> None:
     """Set every parameter of `net`, which must be on CPU in fp32.
 
-    Matrices are normal with standard deviation 1 / sqrt(fan_in); those that write into the residual stream are divided by
-    sqrt(2 * blocks) besides (GPT-2, Radford 2019), so that its size doesn't grow with depth. Embeddings 0.02, norms 1,
-    biases 0.
+    Matrices are normal with standard deviation 1 / sqrt(fan_in); those that write into the residual stream are divided
+    by sqrt(2 * blocks) besides (GPT-2, Radford 2019), so that its size doesn't grow with depth. Embeddings 0.02, norms
+    1, biases 0.
     """
     table = parameter_table(net)
     for name, parameter in net.named_parameters():

@@ -39,8 +39,8 @@ class Mask:
         if self.segments is not None:
             if not queries == keys == self.segments.shape[1]:
                 raise ValueError(
-                    f"segments [{self.segments.shape[1]}] describe whole rows: they can't be used for {queries} queries "
-                    f"and {keys} keys, as with a cache"
+                    f"segments of {self.segments.shape[1]} positions, {queries} queries, {keys} keys: they describe "
+                    "whole rows and can't be used with a cache"
                 )
             allowed = allowed & (self.segments[:, None, :, None] == self.segments[:, None, None, :])
         if self.valid is not None:

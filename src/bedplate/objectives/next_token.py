@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from bedplate.nn.cross_entropy import chunked_cross_entropy
+from bedplate.nn.cross_entropy import chunked_cross_entropy, compiled_loss_and_slope, loss_and_slope
 from bedplate.nn.mask import Mask
 from bedplate.nn.stack import Decoder
 from bedplate.objectives.term import Batch, Term
@@ -15,12 +15,16 @@ class NextToken:
 
     Batch: tokens, targets, segments, positions [B, T] int64 and keep [B, T] bool, as `data.packing` makes them. Tokens
     see the earlier ones of their own segment only. The head is applied in chunks: logits never exist all at once.
+    compiled: compile a chunk's elementwise part.
     """
+
+    def __init__(self, *, compiled: bool = False) -> None:
+        self._rows = compiled_loss_and_slope() if compiled else loss_and_slope
 
     def weights(self, batch: Batch) -> dict[str, Tensor]:
         return {"next_token": batch["keep"].sum()}
 
     def __call__(self, net: Decoder, batch: Batch) -> dict[str, Term]:
         hidden = net(batch["tokens"], positions=batch["positions"], mask=Mask(segments=batch["segments"]))
-        loss = chunked_cross_entropy(hidden, net.head_weight, batch["targets"], batch["keep"])
+        loss = chunked_cross_entropy(hidden, net.head_weight, batch["targets"], batch["keep"], self._rows)
         return {"next_token": Term(loss)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from bedplate.config.recipe import load_recipe
@@ -13,10 +13,13 @@ from bedplate.console.figures import duration
 from bedplate.errors import RecipeError
 from bedplate.ledger.artefact import Artefact
 from bedplate.ledger.production import produce
+from bedplate.ledger.ranks import follower
 from bedplate.pipeline.next_commands import next_commands
 from bedplate.pipeline.plan import Step, plan, upto
 
 KEY_MEASURES = 4
+TELLING = ("bits_per_byte", "acc", "greatest_logit_error", "loss", "kept", "documents", "tokens", "vocab_size", "steps")
+"""Measures that a reader of the summary looks for, the most wanted first. What a stage calls otherwise comes after."""
 
 
 def run(
@@ -33,7 +36,7 @@ def run(
     What is already made is used as it is; what was interrupted goes on. Returns the artefacts by stage name, in the
     order they were made. Raises RecipeError before anything runs if anything in the recipe is wrong.
     """
-    console = console or Console()
+    console = Console.quiet() if follower() else console or Console()
     loaded = load_recipe(recipe, overrides)
     steps = plan(loaded)
     if verb is not None:
@@ -89,11 +92,11 @@ def _artefacts(step: Step, made: Mapping[str, Artefact]) -> dict[str, Artefact |
 
 def _summary(made: Mapping[str, Artefact], seconds: Mapping[str, float], console: Console) -> None:
     rows = [
-        (name, "cached" if artefact.cached else duration(seconds[name]), key_measures(artefact), artefact.path)
+        (name, "cached" if artefact.cached else duration(seconds[name]), artefact.path, key_measures(artefact))
         for name, artefact in made.items()
     ]
     console.say("")
-    console.table(rows, ["stage", "time", "measures", "folder"])
+    console.table(rows, ["stage", "time", "folder", "measures"])
     console.say("")
     console.heading("next")
     for command, purpose in next_commands(list(made.values())):
@@ -101,14 +104,23 @@ def _summary(made: Mapping[str, Artefact], seconds: Mapping[str, float], console
 
 
 def key_measures(artefact: Artefact) -> str:
-    """The first few figures among the stage's measures, in its own order: "documents 812, bytes 9,102,311"."""
-    figures = [
-        f"{name.replace('_', ' ')} {_figure(value)}"
-        for name, value in artefact.measures.items()
-        if isinstance(value, int | float) and not isinstance(value, bool)
-    ]
-    return ", ".join(figures[:KEY_MEASURES])
+    """The few figures among the stage's measures that tell most: "train bits per byte 1.92, steps 400"."""
+    figures = list(_figures(artefact.measures, ()))
+    figures.sort(key=lambda figure: _rank(figure[0]))  # stable: the stage's own order otherwise
+    return ", ".join(f"{' '.join(path).replace('_', ' ')} {_text(value)}" for path, value in figures[:KEY_MEASURES])
 
 
-def _figure(value: float) -> str:
+def _figures(measures: Mapping[str, object], path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], float]]:
+    for name, value in measures.items():
+        if isinstance(value, dict):
+            yield from _figures(value, (*path, name))
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            yield (*path, name), value
+
+
+def _rank(path: tuple[str, ...]) -> int:
+    return min((TELLING.index(name) for name in path if name in TELLING), default=len(TELLING))
+
+
+def _text(value: float) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"

@@ -10,6 +10,10 @@ LARGEST, SMALLEST = 1e300, 1e-290
 """Values are drawn no further out, and told apart no closer, so that spans and steps stay ordinary numbers."""
 
 
+_UNITS = ((1e12, "T", 1e12), (1e9, "G", 1e9), (1e6, "M", 1e6), (1e3, "k", 1e4))
+"""(unit, its letter, from which value on it is used); thousands are written out up to 10,000."""
+
+
 @dataclass(frozen=True)
 class Axis:
     """A range [low, high], low < high, shown evenly or (log, low > 0) by orders of magnitude."""
@@ -87,19 +91,11 @@ def _log_values(low: float, high: float, count: int) -> list[float]:
 def _labels(values: list[float], step: float) -> list[str]:
     """One unit and one number of decimals for the whole axis, so that labels compare at a glance."""
     largest = max((abs(v) for v in values), default=0.0)
-    # Thousands are written out up to 10,000: "5k" is shorter than 5000 but no clearer.
-    unit, suffix = next(
-        (
-            (u, s)
-            for u, s, least in ((1e12, "T", 1e12), (1e9, "G", 1e9), (1e6, "M", 1e6), (1e3, "k", 1e4))
-            if largest >= least
-        ),
-        (1.0, ""),
-    )
     if largest >= 1e15 or 0 < largest < 1e-3:
         return [_scientific(v) for v in values]
-    decimals = min(9, max(0, -math.floor(math.log10(step / unit) + 1e-9)))
-    if decimals < 9 and abs(round(step / unit, decimals) - step / unit) > 1e-9 * step / unit:
+    unit, suffix = next(((u, s) for u, s, least in _UNITS if largest >= least and step / u >= 1e-4), (1.0, ""))
+    decimals = min(12, max(0, -math.floor(math.log10(step / unit) + 1e-9)))
+    if abs(round(step / unit, decimals) - step / unit) > 1e-9 * step / unit:
         decimals += 1  # a step of 2.5 needs one more than its power of ten
     texts = [f"{v / unit:.{decimals}f}" for v in values]
     return [(text.removeprefix("-") if not float(text) else text) + (suffix if float(text) else "") for text in texts]

@@ -49,7 +49,7 @@ def train(config: PretrainConfig, tokens_folder: Path, folder: Path, console: Co
         if parallel.leads:
             _announce(console, net, config, placement, parallel)
         data = _data(tokens, config)
-        trainer = Trainer(net, NextToken(), data, config, placement, parallel, folder, console)
+        trainer = Trainer(net, NextToken(compiled=placement.compiled), data, config, placement, parallel, folder, console)
         scores = trainer.train()
         whole = trainer.whole_model()
         measures = _measures(config, trainer, scores, total, placement, parallel)

@@ -12,4 +12,5 @@ PRETRAIN = Stage(
     config=PretrainConfig,
     inputs={"tokens": "tokens"},
     run="bedplate.train.pretrain:run",
+    every_rank=True,
 )

@@ -1,0 +1,306 @@
+"""Curation: every document is accounted for, the corpus is the same on every machine, and bad input is named."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from bedplate.data.curate import CurateConfig
+from bedplate.data.curation import split_of
+from bedplate.data.sources import RawDocument, Source, find, read
+from bedplate.errors import InputError
+
+
+def rows_of(corpus):
+    return pa.concat_tables([pq.read_table(p) for p in sorted(corpus.path.glob("part-*.parquet"))]).to_pylist()
+
+
+def dropped_of(corpus):
+    return {row["source"]: row for row in pq.read_table(corpus.file("dropped.parquet")).to_pylist()}
+
+
+def assert_conserved(measures):
+    gone = sum(measures["dropped"].values()) + sum(measures["failed"].values())
+    assert measures["read"] == measures["kept"] + gone
+    for source in measures["sources"].values():
+        assert source["read"] == source["kept"] + source["dropped"] + source["failed"]
+
+
+@pytest.fixture
+def raw(tmp_path):
+    """A folder with one file for every fate."""
+    folder = tmp_path / "raw"
+    (folder / "sub" / ".hidden").mkdir(parents=True)
+    (folder / "good.txt").write_text("good text", encoding="utf-8")
+    (folder / "sub" / "also.md").write_bytes(b"\xef\xbb\xbfwith a mark\r\n")
+    (folder / "sub" / "copy.txt").write_text("good text", encoding="utf-8")
+    (folder / "sub" / ".hidden" / "h.txt").write_text("hidden")
+    (folder / "blank.txt").write_text(" \n\t")
+    (folder / "nul.txt").write_bytes(b"a\0b")
+    (folder / "image.txt").write_bytes(b"\x89PNG\r\n\xff\xfe")
+    (folder / "latin.py").write_bytes("# -*- coding: latin-1 -*-\nx = 'é'\n".encode("latin-1"))
+    (folder / "liar.py").write_bytes(b"# coding: no-such-encoding\n")
+    (folder / "undeclared.py").write_bytes("x = 'é'\n".encode("latin-1"))
+    (folder / "large.txt").write_text("x" * 5000)
+    return folder
+
+
+def test_every_document_is_kept_or_listed_with_its_reason(raw, stages, tmp_path):
+    source = {"folder": str(raw), "license": "CC0-1.0", "language": "en"}
+    corpus = stages.curate(tmp_path / "out", sources=[source], validation=0, largest_document=1000)
+    rows = rows_of(corpus)
+    assert [row["source"] for row in rows] == ["raw/good.txt", "raw/latin.py", "raw/sub/also.md"]
+    assert [row["text"] for row in rows][1:] == ["# -*- coding: latin-1 -*-\nx = 'é'\n", "with a mark\r\n"]
+    for row in rows:
+        data = row["text"].encode()
+        assert row["bytes"] == len(data)
+        assert row["sha256"] == hashlib.sha256(data).hexdigest()
+        assert row["sha256"].startswith(row["id"])
+        assert (row["license"], row["language"], row["split"], row["url"]) == ("CC0-1.0", "en", "train", None)
+    dropped = dropped_of(corpus)
+    assert {name: row["reason"] for name, row in dropped.items()} == {
+        "raw/blank.txt": "empty",
+        "raw/image.txt": "not_text",
+        "raw/large.txt": "too_large",
+        "raw/liar.py": "not_text",
+        "raw/nul.txt": "not_text",
+        "raw/sub/copy.txt": "duplicate",
+        "raw/undeclared.py": "not_text",
+    }
+    assert dropped["raw/sub/copy.txt"]["sha256"] == rows[0]["sha256"]  # of what it is a copy
+    assert_conserved(corpus.measures)
+    assert corpus.measures["dropped"] == {"duplicate": 1, "empty": 1, "not_text": 4, "too_large": 1}
+
+
+def test_the_standard_library_of_this_python(stages, tmp_path):
+    corpus = stages.curate(tmp_path / "out", sources=[{"python_stdlib": True}])
+    rows = rows_of(corpus)
+    names = [row["source"] for row in rows]
+    prefix = f"python{sys.version_info.major}.{sys.version_info.minor}/"
+    assert prefix + "json/decoder.py" in names
+    assert all(name.startswith(prefix) for name in names)
+    assert not [n for n in names if "/test/" in n or "/tests/" in n or "/idle_test/" in n or "-packages/" in n]
+    assert {row["license"] for row in rows} == {"PSF-2.0"}
+    assert not [row["source"] for row in rows if sys.prefix in row["source"]]
+    assert len(names) == len(set(names)) == len({row["sha256"] for row in rows}) > 300
+    assert_conserved(corpus.measures)
+    assert 0.01 < corpus.measures["documents"]["validation"] / len(rows) < 0.12
+
+
+def test_the_same_documents_give_the_same_bytes(raw, stages, tmp_path):
+    source = {"folder": str(raw), "license": "CC0-1.0"}
+    a, b = (stages.curate(tmp_path / name, sources=[source], validation=0) for name in "ab")
+    assert a.digest == b.digest
+    (raw / "new.txt").write_text("something new")
+    assert stages.curate(tmp_path / "c", sources=[source], validation=0).digest != a.digest
+
+
+def test_a_document_falls_in_one_split_whatever_its_name_and_company(stages, tmp_path):
+    stages.write_documents(tmp_path / "a", 60)
+    (tmp_path / "b").mkdir()
+    for number, path in enumerate(sorted((tmp_path / "a").iterdir(), reverse=True)[:40]):
+        (tmp_path / "b" / f"renamed{number}.txt").write_bytes(path.read_bytes())
+    first, second = (
+        {
+            row["sha256"]: row["split"]
+            for row in rows_of(stages.curate(tmp_path / f"out-{n}", sources=[s], validation=0.3))
+        }
+        for n in "ab"
+        for s in [{"folder": str(tmp_path / n), "license": "MIT"}]
+    )
+    assert set(second) < set(first)
+    assert all(first[sha] == split for sha, split in second.items())
+
+
+@given(share=st.floats(0.01, 0.99))
+@settings(max_examples=10, deadline=None)
+def test_the_share_of_validation_is_as_asked_and_grows_by_inclusion(share):
+    hashes = [hashlib.sha256(str(i).encode()).hexdigest() for i in range(4000)]
+    chosen = {h for h in hashes if split_of(h, share) == "validation"}
+    assert abs(len(chosen) / 4000 - share) < 4 * (share * (1 - share) / 4000) ** 0.5  # four standard deviations
+    assert chosen <= {h for h in hashes if split_of(h, min(share * 1.5, 0.999)) == "validation"}
+
+
+LINES = [
+    b'{"text": "one", "url": "https://example.org/1"}',
+    b"",
+    b'{"text": "two"',
+    b'{"body": "three", "title": "t"}',
+    b'{"text": 4}',
+    b'{"text": null}',
+    b'{"text": "half \\ud800 pair"}',
+    b'["text"]',
+    b'{"text": "\xff"}',
+    b'{"text": "last"}',
+]
+
+
+@pytest.fixture
+def jsonl(tmp_path):
+    path = tmp_path / "notes.jsonl"
+    path.write_bytes(b"\n".join(LINES))
+    return {"jsonl": str(path), "license": "MIT", "url_field": "url"}
+
+
+@pytest.mark.parametrize(
+    ("line", "says", "fix"),
+    [
+        (2, "notes.jsonl line 2: not JSON", "on_error=skip"),
+        (3, 'notes.jsonl line 2: no field "text" (fields: body, title)', "text_field"),
+        (4, 'notes.jsonl line 2: the field "text" is a int', "on_error=skip"),
+        (7, "notes.jsonl line 2: a list, not a JSON object", "on_error=skip"),
+        (8, "notes.jsonl line 2: not JSON", "on_error=skip"),
+    ],
+)
+def test_a_bad_line_stops_with_file_and_line(jsonl, stages, tmp_path, line, says, fix):
+    (tmp_path / "notes.jsonl").write_bytes(LINES[0] + b"\n" + LINES[line] + b"\n")
+    with pytest.raises(InputError) as error:
+        stages.curate(tmp_path / "out", sources=[jsonl], validation=0)
+    assert says in error.value.problem
+    assert fix in (error.value.fix or "")
+    assert not (tmp_path / "out").exists()
+    assert not list(tmp_path.glob("out.partial-*/*.parquet"))
+
+
+def test_bad_lines_are_counted_when_told_to_skip(jsonl, stages, tmp_path):
+    corpus = stages.curate(tmp_path / "out", sources=[jsonl], validation=0, on_error="skip")
+    assert [(r["text"], r["source"], r["url"]) for r in rows_of(corpus)] == [
+        ("one", "notes.jsonl#1", "https://example.org/1"),
+        ("last", "notes.jsonl#10", None),
+    ]
+    measures = corpus.measures
+    assert measures["failed"] == {"corrupt_line": 3, "missing_field": 1, "not_a_string": 1}
+    assert measures["dropped"] == {"empty": 1, "not_text": 1}
+    assert_conserved(measures)
+    details = {name: row["detail"] for name, row in dropped_of(corpus).items() if row["status"] == "failed"}
+    assert details["notes.jsonl#4"] == 'notes.jsonl line 4: no field "text" (fields: body, title)'
+    assert not [d for d in details.values() if str(tmp_path) in d]
+
+
+def test_a_line_without_end_is_not_held_in_memory(stages, tmp_path):
+    path = tmp_path / "big.jsonl"
+    path.write_bytes(b'{"text": "' + b"x" * (5 << 20) + b'"}\n{"text": "small"}\n{"text": "' + b"y" * (5 << 20))
+    source = Source(jsonl=str(path), license="MIT")
+    got = list(read(source, find(source)[0], largest=1000))
+    assert [(d.source, d.drop) for d in got if isinstance(d, RawDocument)] == [
+        ("big.jsonl#1", "too_large"),
+        ("big.jsonl#2", None),
+        ("big.jsonl#3", "too_large"),
+    ]
+    assert got[0].bytes == 5 * 2**20 + 13
+
+
+def test_parquet_in_row_batches(stages, tmp_path):
+    texts = [f"document {i}" for i in range(700)] + [None, "", "document 3"]
+    table = pa.table({"body": texts, "n": list(range(703))})
+    pq.write_table(table, tmp_path / "rows.parquet")
+    source = {"parquet": str(tmp_path / "rows.parquet"), "license": "MIT", "text_field": "body", "name": "rows"}
+    corpus = stages.curate(tmp_path / "out", sources=[source], validation=0)
+    assert [row["text"] for row in rows_of(corpus)] == texts[:700]
+    assert corpus.measures["dropped"] == {"duplicate": 1, "empty": 2}
+    assert rows_of(corpus)[5]["source"] == "rows#6"
+
+
+@settings(deadline=None, max_examples=50)
+@given(pieces=st.lists(st.text("ab \n", max_size=30), min_size=1), block=st.integers(1, 9))
+def test_separated_text_is_split_as_python_splits_it(tmp_path_factory, pieces, block):
+    path = tmp_path_factory.mktemp("text") / "book.txt"
+    path.write_bytes("\n==\n".join(pieces).encode())
+    source = Source(text=str(path), license="MIT", separator="\n==\n")
+    whole = path.read_text()
+    assert [d.text for d in read(source, find(source)[0], 10**6)] == whole.split("\n==\n")
+    short = [d.text for d in read(source, find(source)[0], block)]
+    assert len(short) == len(whole.split("\n==\n"))
+
+
+def test_a_long_piece_between_separators_is_dropped_not_held(tmp_path):
+    path = tmp_path / "book.txt"
+    path.write_bytes(b"a==" + b"x" * (3 << 20) + b"==b")
+    source = Source(text=str(path), license="MIT", separator="==")
+    got = list(read(source, find(source)[0], 1000))
+    assert [(d.text, d.drop, d.bytes) for d in got] == [("a", None, 1), (None, "too_large", 3 << 20), ("b", None, 1)]
+
+
+def test_globs_choose_files(raw):
+    def chosen(**options):
+        return [f.name.removeprefix("raw/") for f in find(Source(folder=str(raw), license="MIT", **options))]
+
+    assert chosen(include=["*.md"]) == ["sub/also.md"]
+    assert chosen(include=["sub/*"]) == ["sub/also.md", "sub/copy.txt"]
+    assert chosen(include=["**/good.txt"]) == ["good.txt"]
+    assert chosen(include=["*.txt"], exclude=["sub", "l*"]) == ["blank.txt", "good.txt", "image.txt", "nul.txt"]
+    assert "sub/.hidden/h.txt" in chosen(exclude=[])
+    assert "sub/.hidden/h.txt" not in chosen()
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ({"folder": "absent"}, "absent: no such file or folder"),
+        ({"folder": "empty"}, "empty: no files to read"),
+        ({"folder": "file.txt"}, "a file, where `folder` needs a folder"),
+        ({"text": "empty"}, "a folder, where `text` needs a file"),
+        ({"parquet": "file.txt"}, "not a whole Parquet file"),
+        ({"parquet": "rows.parquet"}, 'no column "text" (columns: body, n)'),
+        ({"parquet": "rows.parquet", "text_field": "n"}, 'the column "n" holds int64, not text'),
+        ({"parquet": "cut.parquet", "text_field": "body"}, "not a whole Parquet file"),
+    ],
+)
+def test_bad_sources_are_named_before_anything_is_written(stages, tmp_path, monkeypatch, source, says):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file.txt").write_text("x")
+    pq.write_table(pa.table({"body": ["a"], "n": [1]}), tmp_path / "rows.parquet")
+    (tmp_path / "cut.parquet").write_bytes((tmp_path / "rows.parquet").read_bytes()[:-9])
+    with pytest.raises(InputError) as error:
+        stages.curate(tmp_path / "out", sources=[source | {"license": "MIT"}])
+    assert says in error.value.problem
+    assert error.value.fix
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_an_empty_corpus_is_an_error_and_leaves_no_files(stages, tmp_path):
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "blank.txt").write_text("  ")
+    with pytest.raises(InputError, match="nothing is left of 1 documents"):
+        stages.curate(tmp_path / "out", sources=[{"folder": str(tmp_path / "raw"), "license": "MIT"}])
+    assert not list(tmp_path.glob("out*/*.parquet"))
+
+
+@pytest.mark.parametrize(
+    ("sources", "says"),
+    [
+        ([], "at least one source"),
+        ([{"license": "MIT"}], "exactly one of"),
+        ([{"folder": "a", "jsonl": "b", "license": "MIT"}], "exactly one of"),
+        ([{"folder": "a"}], "needs `license`"),
+        ([{"folder": "a", "license": "MIT", "text_field": "x"}], "text_field goes with jsonl or parquet"),
+        ([{"folder": "a/x", "license": "MIT"}, {"folder": "b/x", "license": "MIT"}], "two sources are called 'x'"),
+    ],
+)
+def test_configurations_that_make_no_sense(sources, says):
+    with pytest.raises(ValidationError, match=says):
+        CurateConfig(sources=sources)
+
+
+def test_the_config_is_json(tmp_path):
+    config = CurateConfig(sources=[{"python_stdlib": True}, {"folder": str(tmp_path), "license": "MIT"}])
+    assert CurateConfig.model_validate(json.loads(config.model_dump_json())) == config
+
+
+def test_real_speeches_from_one_text_file(shared_data, stages, tmp_path):
+    path = max((shared_data / "tinyshakespeare").rglob("*.txt"), key=lambda p: p.stat().st_size)
+    source = {"text": str(path), "separator": "\n\n", "license": "public domain", "name": "shakespeare"}
+    corpus = stages.curate(tmp_path / "out", sources=[source], validation=0.1)
+    speeches = path.read_bytes().decode().split("\n\n")
+    assert corpus.measures["read"] == len(speeches)
+    assert [row["text"] for row in rows_of(corpus)] == list(dict.fromkeys(s for s in speeches if s.strip()))
+    assert_conserved(corpus.measures)

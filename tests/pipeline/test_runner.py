@@ -1,0 +1,173 @@
+"""Recipes run: order, checks before anything runs, reuse, summary, next commands."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+import bedplate
+from bedplate.console import Console
+from bedplate.errors import ArtefactError, RecipeError
+from bedplate.pipeline.next_commands import next_commands
+from bedplate.pipeline.plan import plan, upto
+
+RECIPE = """\
+name: toys
+stages:
+  last:
+    do: toy_stages:JOIN
+    inputs: {first: both, others: [one]}
+  both:
+    do: toy_stages:JOIN
+    inputs: {first: one, others: [two, one]}
+    separator: "-"
+  one: {do: "toy_stages:WRITE", text: first}
+  two: {do: "toy_stages:WRITE", text: second, copies: 2}
+  three: {do: "toy_stages:WRITE", text: third}
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "toys.yaml"
+    path.write_text(RECIPE)
+    return path
+
+
+def run(recipe, *overrides, **options):
+    return bedplate.run(recipe, overrides, console=Console.quiet(), **options)
+
+
+def test_runs_in_the_order_of_the_inputs_and_finds_all_again(recipe):
+    made = run(recipe)
+    assert list(made) == ["one", "two", "both", "last", "three"]
+    assert str(made["last"].path) == "runs/toys/last"
+    assert made["last"].file("text.txt").read_text() == "first-secondsecond-first first"
+    assert not any(artefact.cached for artefact in made.values())
+    assert all(artefact.cached for artefact in run(recipe).values())
+
+
+def test_a_change_runs_what_depends_on_it_and_nothing_else(recipe):
+    run(recipe)
+    with pytest.raises(ArtefactError, match=r"runs/toys/two: already holds .*\n  copies: 2 there, 3 asked for"):
+        run(recipe, "two.copies=3")
+    made = run(recipe, "two.copies=3", replace=True)
+    assert {name: artefact.cached for name, artefact in made.items()} == {
+        "one": True,
+        "two": False,
+        "both": False,
+        "last": False,
+        "three": True,
+    }
+
+
+def test_one_stage_with_what_it_needs(recipe):
+    assert list(run(recipe, stage="both")) == ["one", "two", "both"]
+    with pytest.raises(RecipeError, match=r"no stage 'bth' in the recipe; expected one of .*nearest: both"):
+        run(recipe, stage="bth")
+
+
+def test_a_verb_finds_its_stage(recipe):
+    assert list(run(recipe, verb="write", stage="three")) == ["three"]
+    with pytest.raises(RecipeError, match="several stages of the recipe do write: one, two, three"):
+        run(recipe, verb="write")
+    with pytest.raises(RecipeError, match="no stage of the recipe does curate"):
+        run(recipe, verb="curate")
+    with pytest.raises(RecipeError, match="the stage 'both' does join, not write"):
+        run(recipe, verb="write", stage="both")
+
+
+def test_artefacts_from_elsewhere_and_folders_of_ones_own(recipe, tmp_path):
+    run(recipe, "one.out=there/one", stage="one")
+    made = run(recipe, "both.inputs.first=there/one", stage="both")
+    assert made["both"].manifest.inputs[0].path == "../../../there/one"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["one.do=curat"], "override 'one.do=curat': stages.one.do: unknown verb 'curat'"),
+        (["one.do=toy_stages:NONE"], "toy_stages:NONE can't be imported: module 'toy_stages' has no attribute"),
+        (["one.do=no_such_module:X"], "no_such_module:X can't be imported: No module named"),
+        (["one.do=toy_stages:slow"], "toy_stages:slow is a function, not a bedplate.Stage"),
+        (["last.textt=x"], "stages.last.textt: unknown key; expected one of separator, do, inputs, out"),
+        (
+            ["both.inputs.frist=one"],
+            "unknown input of toy_stages:JOIN; expected one of first, others, aside; near",
+        ),
+        (["both.inputs={}"], "stages.both.inputs.first: missing; toy_stages:JOIN needs a toy or joined"),
+        (["both.inputs.first=[one, two]"], "stages.both.inputs.first: takes one artefact, not a list"),
+        (["last.inputs.others=[both]"], "the stage 'both' makes a joined, where a toy is needed"),
+        (
+            ["last.inputs.first=bohh"],
+            "(last, both, one, two, three) nor a folder; nearest: both",
+        ),
+        (["last.inputs.first=toys.yaml"], "stages.last.inputs.first: toys.yaml: a file, not an artefact"),
+        (["both.inputs.first=last"], "stages need each other in a circle: last <- both <- last"),
+        (["both.inputs.first=both"], "stages need each other in a circle: both <- both"),
+        (["one.out=x", "two.out=./x"], "where the stage 'one' writes too"),
+    ],
+)
+def test_mistakes_are_found_before_anything_runs(recipe, tmp_path, overrides, expected):
+    with pytest.raises((RecipeError, ArtefactError)) as caught:
+        run(recipe, *overrides)
+    assert expected in str(caught.value)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_an_input_of_the_wrong_kind_from_elsewhere(recipe, tmp_path):
+    run(recipe, stage="both")
+    with pytest.raises(ArtefactError, match=r"stages\.last\.inputs\.others: runs/toys/both: a joined artefact"):
+        run(recipe, "last.inputs.others=[runs/toys/both]")
+
+
+def test_the_summary_names_every_stage_and_what_to_do_next(recipe):
+    stream = io.StringIO()
+    bedplate.run(recipe, console=Console.plain(stream))
+    text = stream.getvalue()
+    table = text[text.index("stage  ") :]
+    assert [line.split()[0] for line in table.splitlines()[2:7]] == ["one", "two", "both", "last", "three"]
+    assert "letters 12" in table
+    assert "bedplate show runs/toys/three" in table
+
+
+def test_next_commands_fit_the_model(tmp_path):
+    class Fake:
+        def __init__(self, kind, name, template):
+            self.kind, self.path = kind, tmp_path / name
+            self.path.mkdir()
+            if template:
+                (self.path / "chat_template.jinja").write_text("{{ messages }}")
+
+    report = Fake("report", "report", False)
+    plain = [" ".join(command) for command, _ in next_commands([Fake("release", "plain", False), report])]
+    assert f"bedplate chat {tmp_path}/plain --raw" in plain
+    assert f"bedplate show {tmp_path}/report --open" in plain
+    templated = [" ".join(command) for command, _ in next_commands([Fake("model", "chatty", True)])]
+    assert f"bedplate chat {tmp_path}/chatty" in templated
+    assert next_commands([]) == []
+
+
+def test_plan_keeps_the_recipes_order_where_it_may(recipe):
+    from bedplate.config import load_recipe
+
+    steps = plan(load_recipe(recipe))
+    assert [step.name for step in steps] == ["one", "two", "both", "last", "three"]
+    assert [step.name for step in upto(steps, "two")] == ["two"]
+
+
+def test_the_summary_shows_the_telling_measures(recipe):
+    from bedplate.pipeline.runner import key_measures
+
+    made = run(recipe, stage="one")["one"]
+    measures = {
+        "flops": 10**15,
+        "train": {"loss": 2.34567, "bits_per_byte": 1.5},
+        "placement": {"device": "cpu", "compiled": True},
+        "steps": 12_345,
+        "mfu": 0.3,
+    }
+    shown = made.__class__(made.path, made.manifest.model_copy(update={"measures": measures}))
+    assert key_measures(shown) == "train bits per byte 1.5, train loss 2.346, steps 12,345, flops 1,000,000,000,000,000"

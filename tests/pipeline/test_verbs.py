@@ -1,0 +1,53 @@
+"""The verbs: each resolves to a stage that is declared as the design says, and is a function too."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import bedplate
+from bedplate.config import Config
+from bedplate.errors import RecipeError
+from bedplate.pipeline.describe import describe_verb
+from bedplate.pipeline.stages import VERBS, verb_stage
+
+KINDS = {
+    "curate": "corpus",
+    "train-tokenizer": "tokenizer",
+    "tokenize": "tokens",
+    "pretrain": "run",
+    "evaluate": "report",
+    "release": "release",
+}
+
+
+def test_every_verb_is_declared():
+    assert set(VERBS) == set(KINDS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_stage_is_what_it_says(verb):
+    stage = verb_stage(verb)
+    assert (stage.name, stage.kind) == (verb, KINDS[verb])
+    assert issubclass(stage.config, Config)
+    assert callable(getattr(bedplate.verbs, verb.replace("-", "_")))
+    assert bedplate.verbs.config_class(verb) is stage.config
+    for field in describe_verb(verb).fields:
+        assert field.text
+
+
+def test_declarations_import_nothing_heavy():
+    """A recipe is checked, and help shown, before torch is paid for."""
+    script = (
+        "import sys\nfrom bedplate.pipeline.stages import VERBS, verb_stage\n"
+        "for verb in VERBS:\n    verb_stage(verb)\n"
+        "print([m for m in ('torch', 'transformers', 'pyarrow', 'tokenizers') if m in sys.modules])"
+    )
+    assert subprocess.check_output([sys.executable, "-c", script], text=True).strip() == "[]"
+
+
+def test_a_verbs_function_checks_its_options(tmp_path):
+    with pytest.raises(RecipeError, match=r"stages\.corpus\.sourcez: unknown key"):
+        bedplate.verbs.curate({"sourcez": 1}, {}, tmp_path / "corpus")

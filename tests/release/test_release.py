@@ -1,0 +1,190 @@
+"""A release folder: stock transformers loads it with equal logits, and its card says only what the ledger knows."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+import torch
+import yaml
+
+from bedplate.console import Console
+from bedplate.errors import ArtefactError, TokenizerError, WeightsError
+from bedplate.families.model import Model, load
+from bedplate.ledger import open_artefact
+from bedplate.pipeline import verbs
+from bedplate.release.card import HUB_LICENSES
+
+SHAPE = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "tie_word_embeddings": True,
+}
+QUIET = {"console": Console.quiet()}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("made")
+    raw = folder / "raw | <b>pipe"  # a name that would break a careless table
+    raw.mkdir()
+    for number in range(30):
+        text = f"import os\n\n\ndef f{number}(x):\n    return x + {number}\n" * 3
+        (raw / f"m{number}.py").write_text(text)
+    corpus = verbs.curate(
+        {"sources": [{"folder": str(raw), "license": "MIT"}], "validation": 0.3}, {}, folder / "corpus", **QUIET
+    )
+    tokenizer = verbs.train_tokenizer({"vocabulary": 300}, {"corpus": corpus}, folder / "tokenizer", **QUIET)
+    tokens = verbs.tokenize({}, {"corpus": corpus, "tokenizer": tokenizer}, folder / "tokens", **QUIET)
+    training = {"steps": 3, "batch": 2, "length": 32, "architecture": SHAPE, "threads": 1}
+    run = verbs.pretrain(training, {"tokens": tokens}, folder / "model", **QUIET)
+    roles = {"run": run, "tokens": tokens, "corpus": corpus}
+    evaluation = verbs.evaluate({"samples": 2, "sample_tokens": 8}, roles, folder / "evaluation", **QUIET)
+    return {"corpus": corpus, "tokens": tokens, "run": run, "evaluation": evaluation}
+
+
+@pytest.fixture(scope="module")
+def released(made, tmp_path_factory):
+    config = {"license": "Apache-2.0", "intended_use": "Tests.\n\n# Not a heading", "title": "Tiny"}
+    out = tmp_path_factory.mktemp("released") / "release"
+    return verbs.release(config, {"run": made["run"], "evaluation": made["evaluation"]}, out, **QUIET)
+
+
+def test_stock_transformers_loads_it_with_equal_logits(released, made):
+    transformers = pytest.importorskip("transformers")
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(released.path, dtype=torch.float32)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(released.path)
+    ours = load(made["run"].path, dtype="float32")
+    text = "def f(x):\n    return 'é' + x  # ok\n" * 3
+    ids = ours.tokenizer.encode(text, post_process=True)
+    assert tokenizer(text).input_ids == ids
+    assert tokenizer.decode(ids, skip_special_tokens=True) == text
+    with torch.no_grad():
+        difference = (theirs(torch.tensor([ids])).logits - ours(torch.tensor([ids]))).abs().max()
+    assert difference <= 1e-4  # fp32, two layers of width 32; the kernels add up in different orders
+
+
+def test_the_certificate_is_of_the_stored_bytes(released):
+    certificate = json.loads(released.file("certificate.json").read_text())
+    assert certificate["greatest_logit_error"] == 0
+    assert certificate["same_tokens"] is True
+    assert released.measures["certificate"]["stored"] == "float32"
+
+
+def test_the_card_has_a_header_and_every_fact_a_status(released, made):
+    card = released.file("README.md").read_text(encoding="utf-8")
+    _, header, body = card.split("---\n", 2)
+    fields = yaml.safe_load(header)
+    assert fields["license"] == "apache-2.0"
+    assert fields["model-index"][0]["name"] == "Tiny"
+    (result,) = fields["model-index"][0]["results"]
+    evaluation = made["evaluation"].measures
+    assert result["metrics"][0]["value"] == pytest.approx(evaluation["bits_per_byte"]["the model"], abs=1e-4)
+    rows = [line for line in body.splitlines() if line.startswith("| ")]
+    facts = {line.split(" | ")[0][2:]: line for line in rows}
+    assert " | measured | " in facts["tokens seen"]
+    assert f"| {3 * 2 * 32:,} |" in facts["tokens seen"]
+    assert " | derived | " in facts["floating-point operations"]
+    assert "| Apache-2.0 | attested | recipe |" in facts["licence"]
+    assert " | missing | " in facts["limitations"]
+    assert "MIT 30" in facts["documents by licence"]
+    assert released.measures["missing_facts"] == ["limitations", "contact"]
+    assert evaluation["verdict"] in body
+    assert made["corpus"].digest[:16] in facts["corpus"]
+
+
+def test_names_and_attested_texts_cannot_break_out(released):
+    body = released.file("README.md").read_text(encoding="utf-8").split("---\n", 2)[2]
+    assert "\n# Not a heading" not in body
+    assert "<b>" not in body
+    assert "raw \\| &lt;b>pipe" in body
+    for block in body.split("\n\n"):
+        if block.startswith("| "):
+            columns = {line.replace("\\|", "").count("|") for line in block.splitlines()}
+            assert len(columns) == 1
+
+
+def test_provenance_goes_back_to_the_raw_sources_with_digests(released, made):
+    provenance = json.loads(released.file("provenance.json").read_text(encoding="utf-8"))
+    assert provenance["model"]["digest"] == made["run"].digest
+    assert provenance["evaluation"]["digest"] == made["evaluation"].digest
+    assert provenance["attested"]["license"] == "Apache-2.0"
+
+    def walk(node):
+        yield node
+        for parent in node["made_from"]:
+            yield from walk(parent)
+
+    nodes = list(walk(provenance["model"]))
+    assert {"run", "tokens", "corpus", "tokenizer", "raw"} <= {node["kind"] for node in nodes}
+    assert all(len(node["digest"]) == 64 for node in nodes)
+    assert made["corpus"].digest in {node["digest"] for node in nodes}
+
+
+def test_the_digest_doesnt_depend_on_dates(released, made, tmp_path):
+    config = {"license": "Apache-2.0", "intended_use": "Tests.\n\n# Not a heading", "title": "Tiny"}
+    inputs = {"run": made["run"], "evaluation": made["evaluation"]}
+    assert verbs.release(config, inputs, tmp_path / "again", **QUIET).digest == released.digest
+
+
+def test_without_an_evaluation_the_card_says_so(made, tmp_path):
+    artefact = verbs.release({"license": "My Licence"}, {"run": made["run"]}, tmp_path / "release", **QUIET)
+    card = artefact.file("README.md").read_text(encoding="utf-8")
+    header = yaml.safe_load(card.split("---\n")[1])
+    assert (header["license"], header["license_name"]) == ("other", "My Licence")
+    assert "model-index" not in header
+    assert "| evaluation | no evaluation was given to the release stage | missing |" in card
+    assert "apache-2.0" in HUB_LICENSES
+
+
+def test_lost_ancestors_are_missing_facts_and_no_error(made, tmp_path):
+    moved = tmp_path / "elsewhere"
+    shutil.copytree(made["run"].path, moved)
+    artefact = verbs.release({}, {"run": open_artefact(moved)}, tmp_path / "release", **QUIET)
+    assert "corpus" in artefact.measures["missing_facts"]
+    assert "| corpus | the run's lineage" in artefact.file("README.md").read_text(encoding="utf-8")
+
+
+def test_stored_in_bfloat16_with_a_certificate(made, tmp_path):
+    artefact = verbs.release({"dtype": "bfloat16"}, {"run": made["run"]}, tmp_path / "release", **QUIET)
+    certificate = artefact.measures["certificate"]
+    assert certificate["stored"] == "bfloat16"
+    assert 0 < certificate["greatest_logit_error"] < certificate["limits"]["logit_error"]
+    assert load(artefact.path).dtype == torch.bfloat16
+
+
+def test_the_evaluation_of_another_model_is_refused_naming_both(made, tmp_path):
+    training = {"steps": 2, "batch": 2, "length": 32, "architecture": SHAPE, "threads": 1}
+    other = verbs.pretrain(training, {"tokens": made["tokens"]}, tmp_path / "other", **QUIET)
+    with pytest.raises(ArtefactError, match=r"evaluation: an evaluation of another model than .*other"):
+        verbs.release({}, {"run": other, "evaluation": made["evaluation"]}, tmp_path / "release", **QUIET)
+    assert not (tmp_path / "release").exists()
+
+
+def test_a_model_without_tokenizer_is_refused(made, tmp_path):
+    copy = tmp_path / "model"
+    shutil.copytree(made["run"].path, copy)
+    (copy / "model" / "tokenizer.json").unlink()
+    with pytest.raises(TokenizerError, match="no tokenizer beside the model"):
+        verbs.release({}, {"run": open_artefact(copy)}, tmp_path / "release", **QUIET)
+
+
+def test_what_doesnt_answer_as_its_source_is_not_released(made, tmp_path, monkeypatch):
+    store = Model.save
+
+    def spoil(model, folder, *, dtype=None):
+        weight = model.net.blocks[0][0].sublayer.q.weight
+        kept = weight.detach().clone()
+        with torch.no_grad():
+            weight[:4] = weight[:4].flip(0)  # rows swapped, as a wrong permutation does
+            store(model, folder, dtype=dtype)
+            weight.copy_(kept)
+
+    monkeypatch.setattr(Model, "save", spoil)
+    with pytest.raises(WeightsError, match="doesn't answer as its source"):
+        verbs.release({}, {"run": made["run"]}, tmp_path / "release", **QUIET)
+    assert not (tmp_path / "release").exists()
