@@ -97,9 +97,9 @@ def test_artefacts_from_elsewhere_and_folders_of_ones_own(recipe, tmp_path):
             ["both.inputs.frist=one"],
             "unknown input of toy_stages:JOIN; expected one of first, others, aside; near",
         ),
-        (["both.inputs={}"], "stages.both.inputs.first: missing; toy_stages:JOIN needs a toy or joined"),
+        (["both.inputs={}"], "stages.both.inputs.first: missing; toy_stages:JOIN needs a toy or joined artefact"),
         (["both.inputs.first=[one, two]"], "stages.both.inputs.first: takes one artefact, not a list"),
-        (["last.inputs.others=[both]"], "the stage 'both' makes a joined, where a toy is needed"),
+        (["last.inputs.others=[both]"], "the stage 'both' makes a joined artefact, where a toy artefact is needed"),
         (
             ["last.inputs.first=bohh"],
             "(last, both, one, two, three) nor a folder; nearest: both",

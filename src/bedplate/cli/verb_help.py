@@ -26,8 +26,9 @@ def fields_help(verb: str) -> str:
     width = min(shutil.get_terminal_size().columns, 110)
     lines = [f"\nIn a recipe: do: {verb}, which makes a {description.kind} artefact."]
     if description.inputs:
-        lines.append("inputs: {" + ", ".join(f"{role}: a {kind}" for role, kind in description.inputs.items()) + "}")
-    lines.append("")
+        lines += ["", "Its inputs: another stage's name, or the folder of an artefact", ""]
+        lines += [f"  {role:<12}{kind}" for role, kind in description.inputs.items()]
+    lines += ["", "Its fields, with what they are if not given", ""]
     for field in description.fields:
         lines.append(f"  {field.name} ({field.default})")
         lines += textwrap.wrap(field.text, width, initial_indent="      ", subsequent_indent="      ")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
+from yaml.reader import ReaderError
 
 from bedplate.errors import RecipeError
 
@@ -46,8 +47,9 @@ def read_document(path: Path) -> tuple[Any, dict[KeyPath, Place]]:
 
 def parse(text: str, source: str) -> tuple[Any, dict[KeyPath, Place]]:
     """Like `read_document`, from a string; `source` names it in errors."""
-    loader = yaml.SafeLoader(text)
+    loader: yaml.SafeLoader | None = None
     try:
+        loader = yaml.SafeLoader(text)  # looks at every character
         node = loader.get_single_node()
         if node is None:
             return None, {}
@@ -58,12 +60,20 @@ def parse(text: str, source: str) -> tuple[Any, dict[KeyPath, Place]]:
         mark = error.problem_mark or error.context_mark
         place = Place(source, mark.line + 1 if mark else None)
         raise RecipeError(f"{place}: not valid YAML: {error.problem}", "Correct the line.") from error
+    except ReaderError as error:
+        place = Place(source, text.count("\n", 0, error.position) + 1)
+        raise RecipeError(
+            f"{place}: not valid YAML: a character that no text has (U+{error.character:04X})", "Take it out."
+        ) from error
+    except RecursionError as error:
+        raise RecipeError(f"{source}: lists or mappings nested too deeply", "Correct the file.") from error
     except yaml.YAMLError as error:
         raise RecipeError(f"{source}: not valid YAML: {error}", "Correct the file.") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise RecipeError(f"{source}: not valid YAML: {error}", "Correct the file.") from error
     finally:
-        loader.dispose()
+        if loader is not None:
+            loader.dispose()
 
 
 def _check(root: yaml.Node, source: str) -> None:

@@ -2,12 +2,14 @@
 
 A document of tokens t1..tn gives the n + 1 pairs (input, target) of [BOS] t1..tn -> t1..tn [EOS], where BOS and EOS are
 the one boundary token. An epoch is all documents' pairs, one document after another; a row is `length` pairs in
-succession. Every pair is seen once an epoch: nothing is padded, truncated or dropped. Documents don't see each other:
-`segments` says which pairs of a row belong together.
+succession, and rows come in a shuffled order, so that a batch is many documents and not a stretch of one. Every pair is
+seen once an epoch: nothing is padded, truncated or dropped. Documents don't see each other: `segments` says which pairs
+of a row belong together.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -23,7 +25,8 @@ Rows = dict[str, np.ndarray]
 
 
 class PackedRows:
-    """The endless stream of training rows: epoch after epoch, the documents of each in an order of its own.
+    """The endless stream of training rows: epoch after epoch, the documents of each in an order of its own, its rows
+    shuffled.
 
     Row r is a pure function of (tokens, length, seed, r): however a batch is cut into ranks or micro-batches, and
     wherever a run resumes, the global order is the same. Rows run on from one epoch into the next.
@@ -34,11 +37,10 @@ class PackedRows:
         self.length = _positive(length)
         self.seed = seed
         self.pairs_per_epoch: int = self._source.total
+        self.rows_per_epoch: int = -(-self.pairs_per_epoch // self.length)
+        """Rows that are shuffled among each other: an epoch's, with what the last one takes from the next epoch."""
         self._order = lru_cache(maxsize=2)(self._make_order)  # a row may touch two epochs
-
-    @property
-    def rows_per_epoch(self) -> float:
-        return self.pairs_per_epoch / self.length
+        self._shuffle = lru_cache(maxsize=2)(self._make_shuffle)  # and a batch two shuffles
 
     def rows(self, first: int, count: int) -> Rows:
         """Rows [first, first + count).
@@ -47,23 +49,30 @@ class PackedRows:
         Segments number a row's documents from 0; positions count from 0 in every segment.
         """
         _check_rows(first, count)
-        at, end = first * self.length, (first + count) * self.length
-        parts: list[_Pairs] = []
+        parts = [part for row in range(first, first + count) for part in self._row(self.place(row))]
+        return _as_rows(_joined(parts), count, self.length)
+
+    def place(self, row: int) -> int:
+        """Where row `row` lies in the unshuffled stream, counted in rows."""
+        epoch, within = divmod(row, self.rows_per_epoch)
+        return epoch * self.rows_per_epoch + int(self._shuffle(epoch)[within])
+
+    def _row(self, place: int) -> Iterator[_Pairs]:
+        at, end = place * self.length, (place + 1) * self.length
         passed = 0  # documents before the epoch, so that one document's two appearances are two documents
         while at < end:
             epoch, within = divmod(at, self.pairs_per_epoch)
             take = min(end - at, self.pairs_per_epoch - within)
             pairs = self._source.pairs(self._order(epoch), within, take)
-            parts.append(_Pairs(pairs.inputs, pairs.targets, pairs.ordinal + passed))
+            yield _Pairs(pairs.inputs, pairs.targets, pairs.ordinal + passed)
             passed += self._source.documents
             at += take
-        return _as_rows(_joined(parts), count, self.length)
+
+    def _make_shuffle(self, epoch: int) -> Ids:
+        return _shuffled(self.rows_per_epoch, fold_in(self.seed, "rows", epoch))
 
     def _make_order(self, epoch: int) -> _Order:
-        # Sorting raw random words, because numpy keeps its bit generators' streams stable for ever and the
-        # algorithm of its `permutation` not (NEP 19).
-        words = np.random.PCG64(fold_in(self.seed, "epoch", epoch)).random_raw(self._source.documents)
-        return self._source.order(np.argsort(words, kind="stable"))
+        return self._source.order(_shuffled(self._source.documents, fold_in(self.seed, "epoch", epoch)))
 
 
 class EvaluationRows:
@@ -79,8 +88,7 @@ class EvaluationRows:
         self.length = _positive(length)
         chosen = np.arange(self._source.documents, dtype=np.int64)
         if most_pairs is not None:
-            words = np.random.PCG64(fold_in(0, "evaluation sample")).random_raw(self._source.documents)
-            shuffled = np.argsort(words, kind="stable")
+            shuffled = _shuffled(self._source.documents, fold_in(0, "evaluation sample"))
             fitting = int(np.searchsorted(np.cumsum(self._source.sizes[shuffled]), most_pairs, side="right"))
             chosen = np.sort(shuffled[: max(fitting, 1)])
         self._order = self._source.order(chosen)
@@ -170,6 +178,12 @@ class _PairSource:
         if not len(row):
             return np.empty(0, dtype=np.int64)
         return self._tokens.gather(self._split, table.shard[row], table.start[row] + place)
+
+
+def _shuffled(count: int, seed: int) -> Ids:
+    """The numbers below `count` in random order. By sorting raw random words, because numpy keeps its bit generators'
+    streams stable for ever and the algorithm of its `permutation` not (NEP 19)."""
+    return np.argsort(np.random.PCG64(seed).random_raw(count), kind="stable").astype(np.int64)
 
 
 def _joined(parts: list[_Pairs]) -> _Pairs:

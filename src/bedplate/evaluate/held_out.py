@@ -118,20 +118,23 @@ def training_documents(tokens: TokenSet, limit: int | None) -> list[Ints]:
 
 
 def documents_seen(rows: PackedRows, count: int, boundary: int, limit: int | None) -> list[Ints]:
-    """What the first `count` training rows show, as documents BOS t1 .. tn END; the last one may be cut short.
+    """What the first `count` training rows show, as documents BOS t1 .. tn END or the parts of one that were seen.
 
-    A second look at a document adds nothing: what lies beyond the first epoch is left out, as counting a text twice
-    only misleads Kneser-Ney. `limit` bounds the number of targets.
+    Rows that follow each other in the stream are joined again. A second look at a document adds nothing: what lies beyond
+    the first epoch is left out, as counting a text twice only misleads Kneser-Ney. `limit` bounds the number of targets, up to whole
+    rows.
     """
-    pairs = min(count * rows.length, rows.pairs_per_epoch, limit if limit is not None else rows.pairs_per_epoch)
-    inputs, targets = [], []
-    for first in range(0, -(-pairs // rows.length), ROWS_AT_ONCE):
-        part = rows.rows(first, min(ROWS_AT_ONCE, -(-pairs // rows.length) - first))
-        inputs.append(part["tokens"].reshape(-1))
-        targets.append(part["targets"].reshape(-1))
-    if not inputs:
+    count = min(count, rows.rows_per_epoch, count if limit is None else -(-limit // rows.length))
+    if not count:
         return []
-    stream, following = np.concatenate(inputs)[:pairs], np.concatenate(targets)[:pairs]
-    starts = np.flatnonzero(stream == boundary)
-    ends = np.append(starts[1:], len(stream))
-    return [np.append(stream[a:b], following[b - 1]) for a, b in zip(starts, ends, strict=True)]
+    parts = [rows.rows(first, min(ROWS_AT_ONCE, count - first)) for first in range(0, count, ROWS_AT_ONCE)]
+    places = np.array([rows.place(row) for row in range(count)])
+    order = np.argsort(places)
+    stream, following = (np.concatenate([p[key] for p in parts])[order] for key in ("tokens", "targets"))
+    begins = stream == boundary
+    begins[:, 0] |= np.diff(places[order], prepend=-2) != 1
+    size = min(stream.size, stream.size + rows.pairs_per_epoch - (int(places.max()) + 1) * rows.length)
+    starts = np.flatnonzero(begins.reshape(-1)[:size])
+    ends = np.append(starts[1:], size)
+    flat, after = stream.reshape(-1), following.reshape(-1)
+    return [np.append(flat[a:b], after[b - 1]) for a, b in zip(starts, ends, strict=True)]

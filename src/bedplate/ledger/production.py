@@ -38,6 +38,7 @@ def produce(
     damaged, StorageError if the disk is full. Under torchrun every process calls it and all get the artefact.
     """
     out = Path(out)
+    check_place(out)
     check_inputs(stage, inputs)
     ranks = Ranks.visiting(out)
     if ranks is None:

@@ -80,7 +80,10 @@ class _BlockedAttention(torch.autograd.Function):
         q, k, v, bias = ctx.saved_tensors
         B, G, R, T, D = q.shape
         S = k.shape[1]
-        grad_q, grad_k, grad_v = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
+        grad_q = torch.empty_like(q)
+        # Sums over blocks of queries, in fp32 at least: in bf16 they would lose more than the products do.
+        wide = torch.promote_types(k.dtype, torch.float32)
+        grad_k, grad_v = torch.zeros_like(k, dtype=wide), torch.zeros_like(v, dtype=wide)
         for a in range(0, T, QUERY_BLOCK):
             b = min(a + QUERY_BLOCK, T)
             end = S - T + b if ctx.causal else S
@@ -93,4 +96,4 @@ class _BlockedAttention(torch.autograd.Function):
             grad_scores = torch.ops.aten._softmax_backward_data(grad_p, p, -1, p.dtype)
             grad_q[:, :, :, a:b] = torch.bmm(grad_scores, k[:, :end]).view(B, G, R, b - a, D)
             grad_k[:, :end] += torch.bmm(grad_scores.transpose(1, 2), rows)
-        return grad_q, grad_k, grad_v, None, None
+        return grad_q, grad_k.to(k.dtype), grad_v.to(v.dtype), None, None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from bedplate.nn.cross_entropy import chunked_cross_entropy, compiled_loss_and_slope, loss_and_slope
+from bedplate.nn.cross_entropy import chunked_cross_entropy, compiled_softmax, softmax
 from bedplate.nn.mask import Mask
 from bedplate.nn.stack import Decoder
 from bedplate.objectives.term import Batch, Term
@@ -19,12 +19,12 @@ class NextToken:
     """
 
     def __init__(self, *, compiled: bool = False) -> None:
-        self._rows = compiled_loss_and_slope() if compiled else loss_and_slope
+        self._softmax = compiled_softmax() if compiled else softmax
 
     def weights(self, batch: Batch) -> dict[str, Tensor]:
         return {"next_token": batch["keep"].sum()}
 
     def __call__(self, net: Decoder, batch: Batch) -> dict[str, Term]:
         hidden = net(batch["tokens"], positions=batch["positions"], mask=Mask(segments=batch["segments"]))
-        loss = chunked_cross_entropy(hidden, net.head_weight, batch["targets"], batch["keep"], self._rows)
+        loss = chunked_cross_entropy(hidden, net.head_weight, batch["targets"], batch["keep"], self._softmax)
         return {"next_token": Term(loss)}

@@ -36,7 +36,7 @@ def describe_verb(verb: str) -> Verb:
     """The description of one of Bedplate's own verbs."""
     stage = verb_stage(verb)
     inputs = {
-        name: f"{role}{' (or several)' if role.many else ''}{' (optional)' if role.optional else ''}"
+        name: f"a {role} artefact{', or several' if role.many else ''}{' (optional)' if role.optional else ''}"
         for name, role in stage.roles().items()
     }
     return Verb(stage.kind, inputs, list(_fields(stage.config, "")))

@@ -75,7 +75,7 @@ def _inputs(entry: StageEntry, stages: Mapping[str, Stage]) -> dict[str, list[st
         if value is None:
             if not role.optional and not role.many:
                 raise RecipeError(
-                    f"{place}: missing; {entry.do} needs a {role}", f"For example: {_example(role, stages)}"
+                    f"{place}: missing; {entry.do} needs a {role} artefact", f"For example: {_example(role, stages)}"
                 )
             continue
         if isinstance(value, list) and not role.many:
@@ -90,7 +90,7 @@ def _one(name: str, role: Role, stages: Mapping[str, Stage], place: str, own: st
     if name in stages:
         if not role.accepts(stages[name].kind):
             raise RecipeError(
-                f"{place}: the stage {name!r} makes a {stages[name].kind}, where a {role} is needed",
+                f"{place}: the stage {name!r} makes a {stages[name].kind} artefact, where a {role} artefact is needed",
                 _suggestion(role, stages, own),
             )
         return name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -20,6 +21,8 @@ VERBS = {
     "release": "bedplate.release.stage:RELEASE",
 }
 
+_REFERENCE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
+
 
 def find_stage(entry: StageEntry) -> Stage:
     """The stage that the entry's `do` names. Raises RecipeError if there is none.
@@ -34,11 +37,19 @@ def find_stage(entry: StageEntry) -> Stage:
                 'A stage of your own is named by its import path: "some.module:STAGE".',
             )
         return verb_stage(entry.do)
+    if not _REFERENCE.fullmatch(entry.do):
+        raise RecipeError(
+            f"{place}: {entry.do!r} is neither a verb nor an import path", 'A path is written "some.module:STAGE".'
+        )
     try:
         stage = _load(entry.do)
     except (ImportError, AttributeError) as error:
         raise RecipeError(
             f"{place}: {entry.do} can't be imported: {error}", "Check the name and PYTHONPATH."
+        ) from error
+    except Exception as error:  # whatever somebody else's module does when it is imported
+        raise RecipeError(
+            f"{place}: {entry.do} can't be imported: {type(error).__name__}: {error}", "Mend that module."
         ) from error
     if not isinstance(stage, Stage):
         raise RecipeError(f"{place}: {entry.do} is a {type(stage).__name__}, not a bedplate.Stage", None)

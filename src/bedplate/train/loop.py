@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections import deque
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,16 +15,16 @@ from torch import Tensor, nn
 
 from bedplate.console import Console
 from bedplate.data.packing import EvaluationRows
-from bedplate.errors import InputError
+from bedplate.errors import RecipeError
 from bedplate.nn.parameters import parameter_table
 from bedplate.nn.stack import Decoder
 from bedplate.objectives.term import Batch, Objective
 from bedplate.scaling.flops import training_flops_per_token
 from bedplate.train import optimiser as optimisers
-from bedplate.train.checkpoint import Checkpoints
+from bedplate.train.checkpoint import Checkpoints, Saved
 from bedplate.train.config import TrainConfig
 from bedplate.train.loader import Loader, RowSource, validation_batches
-from bedplate.train.metrics import Metrics
+from bedplate.train.metrics import Metrics, Outcome, Unlogged
 from bedplate.train.parallel import Parallel
 from bedplate.train.placement import Placement
 from bedplate.train.schedule import share
@@ -78,9 +77,9 @@ class Trainer:
         self.table = parameter_table(net)
         self.flops_per_token = training_flops_per_token(net, config.length)
         if config.batch % parallel.data_ranks:
-            raise InputError(
-                f"batch {config.batch} can't be shared by {parallel.data_ranks} data ranks",
-                "Use a multiple of them.",
+            raise RecipeError(
+                f"batch {config.batch} can't be shared evenly by {parallel.data_ranks} data ranks",
+                "Use a multiple of them, or start fewer processes.",
             )
         net.to(self.device)
         net.compute_dtype = placement.dtype
@@ -95,29 +94,26 @@ class Trainer:
             self.parameters, self.table, config.optimiser, self._gathered, self._scattered
         )
         self.loader = Loader(data.rows, config.batch, parallel, self.device)
-        self.checkpoints = Checkpoints(folder / "checkpoints", config.keep_checkpoints)
+        self.checkpoints = Checkpoints(folder / "checkpoints", config.keep_checkpoints, self.console.warn)
+        self.metrics: Metrics | None = None
 
     def train(self) -> dict[str, Any]:
         """Run to the last step, from the newest checkpoint if there is one. Returns the last validation's scores."""
-        first, kept = self._resume()
-        self.metrics = Metrics(self.folder / "metrics.jsonl", kept) if self.parallel.leads else None
+        unlogged, clock = self._resume()
         scores: dict[str, Any] = {}
-        clock, losses = Clock(), deque[Tensor]()
-        with self._stop_signals() as stop, self._progress() as progress:
-            for step in range(first, self.config.steps):
+        stops = StopSignals(self.console.say)
+        with self.metrics or nullcontext(), self.checkpoints, self._progress() as progress, stops:
+            for step in range(unlogged.step, self.config.steps):
                 rate = optimisers.set_learning_rate(
                     self.optimisers, share(self.config.schedule, step, self.config.steps)
                 )
-                loss, norm = self.update(self.loader.batch(step))
-                losses.append(loss)
+                unlogged.add(self.update(self.loader.batch(step)))
                 done = step + 1
                 last = done == self.config.steps
-                stopped = stop is not None and self._due(done) and self.parallel.any(
-                    stop.received is not None, self.device
-                )
+                stopped = self.parallel.largest(stops.received, self.device) if self._due(done) else 0
                 validates = last or done % self.config.validate_every == 0
                 if last or validates or done % self.config.log_every == 0:
-                    line = self._line(done, losses, norm, rate, clock)
+                    line = self._line(unlogged, rate, clock)
                     if validates:
                         scores = self.validate()
                         line["validation"] = scores
@@ -125,21 +121,18 @@ class Trainer:
                     clock.restart()
                 if last or stopped or done % self.config.checkpoint_every == 0:
                     with clock.excluding():
-                        self._save(done)
-                if stopped and stop is not None and not last:
+                        self._save(unlogged, clock.seconds())
+                if stopped and not last:
                     self.checkpoints.wait()
-                    stop.act()
-        self.checkpoints.wait()
-        if not scores:
-            # Resumed after the last step: the checkpoint is the finished model.
-            scores = self.validate()
-        if self.metrics is not None:
-            self.metrics.close()
-        return scores
+                    stops.act(stopped)
+            self.checkpoints.wait()
+        # Resumed after the last step, the checkpoint is the finished model.
+        return scores or self.validate()
 
-    def update(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """One optimiser step on this rank's rows: (global mean loss, gradient norm before clipping)."""
-        weights = self._weights(batch)
+    def update(self, batch: Batch) -> Outcome:
+        """One optimiser step on this rank's rows."""
+        weights = self.step.objective.weights(batch)
+        weights = {name: self.parallel.sum_over_data(w.clone()) for name, w in weights.items()}
         for o in self.optimisers:
             o.zero_grad(set_to_none=True)
         total = torch.zeros((), device=self.device)
@@ -147,10 +140,11 @@ class Trainer:
             loss = self.step(part, weights)
             loss.backward()
             total += loss.detach()
+        self.parallel.complete(self.parameters, self.table)
         norm = self.parallel.clip(self.parameters, self.table, self.config.optimiser.clip)
         for o in self.optimisers:
             o.step()
-        return self.parallel.sum_over_data(total), norm
+        return Outcome(self.parallel.sum_over_data(total), norm, weights)
 
     @torch.no_grad()
     def validate(self) -> dict[str, Any]:
@@ -158,10 +152,9 @@ class Trainer:
         rows = self.data.validation
         self.step.eval()
         total = torch.zeros((), dtype=torch.float64, device=self.device)
-        one = {"next_token": torch.ones((), device=self.device)}
-        size = self._micro_size()
-        for batch in validation_batches(rows, size, self.parallel, self.device):
-            total += self.step(batch, one)
+        for batch in validation_batches(rows, self._micro_size(), self.parallel, self.device):
+            ones = {name: torch.ones_like(w) for name, w in self.step.objective.weights(batch).items()}
+            total += self.step(batch, ones)
         self.step.train()
         nats = float(self.parallel.sum_over_data(total))
         return {
@@ -171,15 +164,6 @@ class Trainer:
             "tokens": rows.pairs,
             "bytes": rows.bytes,
         }
-
-    def _weights(self, batch: Batch) -> dict[str, Tensor]:
-        """Each term's weight over the global batch; a batch with nothing supervised is a broken mask."""
-        weights = self.step.objective.weights(batch)
-        weights = {name: self.parallel.sum_over_data(w.clone()) for name, w in weights.items()}
-        for name, weight in weights.items():
-            if self.device.type == "cpu" and not bool(weight > 0):
-                raise InputError(f"a whole batch with nothing supervised for {name}", "Check the loss mask.")
-        return weights
 
     def _micro_size(self) -> int:
         return self.config.micro_batch or self.loader.share
@@ -193,28 +177,22 @@ class Trainer:
         """Whether ranks look whether one of them was told to stop: each step alone, now and then together."""
         return self.parallel.mesh is None or done % self.config.log_every == 0
 
-    def _line(
-        self, done: int, losses: deque[Tensor], norm: Tensor, rate: float, clock: Clock
-    ) -> dict[str, Any]:
-        loss = float(torch.stack(list(losses)).mean())
-        if not math.isfinite(loss):
-            raise InputError(
-                f"the loss is {loss} at step {done}", "Lower optimiser.learning_rate or lengthen schedule.warmup."
-            )
-        tokens = len(losses) * self.config.batch * self.config.length
-        losses.clear()
+    def _line(self, unlogged: Unlogged, rate: float, clock: Clock) -> dict[str, Any]:
+        losses = unlogged.take()
+        # Exact sums, so that a line is the same whether or not a resumed run had its first losses from a checkpoint.
+        loss = math.fsum(losses) / len(losses)
         seconds = clock.seconds()
-        speed = tokens / seconds
+        speed = len(losses) * self.config.batch * self.config.length / seconds
         peak = self.placement.flops_per_second * self.parallel.ranks
         return {
-            "step": done,
+            "step": unlogged.step,
             "loss": loss,
             "bits_per_byte": loss / math.log(2) * self.data.pairs_per_byte,
-            "tokens_per_s": round(speed, 1),
-            "mfu": round(speed * self.flops_per_token / peak, 4) if peak else None,
+            "tokens_per_s": _figures(speed),
+            "mfu": _figures(speed * self.flops_per_token / peak) if peak else None,
             "lr": rate,
-            "grad_norm": float(norm),
-            "time_s": round(seconds, 3),
+            "grad_norm": unlogged.norm,
+            "time_s": _figures(seconds),
         }
 
     def _report(self, line: dict[str, Any], progress: Any) -> None:
@@ -224,22 +202,28 @@ class Trainer:
         left = (self.config.steps - line["step"]) * self.config.batch * self.config.length / line["tokens_per_s"]
         shown = {"loss": f"{line['loss']:.3f}", "bits/byte": f"{line['bits_per_byte']:.3f}"}
         shown["tok/s"] = f"{line['tokens_per_s']:,.0f}"
-        if line["mfu"]:
+        if line["mfu"] is not None:
             shown["MFU"] = f"{line['mfu']:.0%}"
         if "validation" in line:
             shown["validation bits/byte"] = f"{line['validation']['bits_per_byte']:.3f}"
         progress.update(line["step"], **shown, left=f"{int(left) // 60}:{int(left) % 60:02d}")
 
-    def _resume(self) -> tuple[int, int]:
-        """(first step to do, bytes of metrics that count)."""
+    def _resume(self) -> tuple[Unlogged, Clock]:
+        """Take up the newest checkpoint where there is one, and the metrics that it knows of."""
+        saved: Saved | None = None
         if self.parallel.leads:
             self.checkpoints.clean()
-        saved = self.checkpoints.newest(self.console.warn)
-        if saved is None:
-            return 0, 0
-        self.console.say(f"going on from step {saved.step} ({saved.folder.name})")
-        self.load_state(saved.model(), saved.optimiser())
-        return saved.step, saved.metrics_bytes
+            saved = self.checkpoints.newest()
+        step = self.parallel.from_leader(saved.step if saved else 0, self.device)
+        if step and saved is None:
+            saved = self.checkpoints.at(step)
+        rest: dict[str, Any] = saved.rest if saved else {"metrics_bytes": 0, "losses": [], "seconds": 0.0}
+        if saved:
+            self.console.say(f"going on from step {step}")
+            self.load_state(saved.model(), saved.optimiser())
+        if self.parallel.leads:
+            self.metrics = Metrics(self.folder / "metrics.jsonl", rest["metrics_bytes"])
+        return Unlogged(step, rest["losses"]), Clock(rest["seconds"])
 
     def load_state(self, model: dict[str, Tensor], moments: dict[str, Tensor]) -> None:
         """Put whole tensors in the place of parameters and optimiser moments, each rank its part."""
@@ -267,10 +251,16 @@ class Trainer:
             for key, value in state.items()
         }
 
-    def _save(self, done: int) -> None:
+    def _save(self, unlogged: Unlogged, seconds: float) -> None:
+        unlogged.settle()
         model, moments = self.whole_model(), self.whole_optimiser()
         if self.metrics is not None:
-            self.checkpoints.save(done, model, moments, self.metrics.bytes())
+            rest = {
+                "metrics_bytes": self.metrics.bytes(),
+                "losses": unlogged.losses,
+                "seconds": seconds if unlogged.losses else 0.0,
+            }
+            self.checkpoints.save(unlogged.step, model, moments, rest)
 
     def _copied(self, part: Tensor, p: Tensor) -> Tensor:
         return self._gathered(part, p).to("cpu", copy=True).contiguous()
@@ -280,9 +270,6 @@ class Trainer:
 
     def _scattered(self, whole: Tensor, p: Tensor) -> Tensor:
         return self.parallel.scatter(whole, p, self.table[self._names[id(p)]].shard)
-
-    def _stop_signals(self) -> AbstractContextManager[StopSignals | None]:
-        return StopSignals(self.console.say)
 
     @contextmanager
     def _progress(self) -> Iterator[Any]:
@@ -296,8 +283,10 @@ class Trainer:
 class Clock:
     """Seconds of training since the last line, without what is excluded."""
 
-    def __init__(self) -> None:
+    def __init__(self, before: float = 0.0) -> None:
+        """before: seconds of an interrupted attempt that no line has told of."""
         self.restart()
+        self._excluded = -before
 
     def restart(self) -> None:
         self._start, self._excluded = time.perf_counter(), 0.0
@@ -311,3 +300,8 @@ class Clock:
         start = time.perf_counter()
         yield
         self._excluded += time.perf_counter() - start
+
+
+def _figures(value: float) -> float:
+    """Six figures: enough to read, and never rounded to nothing."""
+    return float(f"{value:.6g}")

@@ -58,10 +58,11 @@ def set_learning_rate(optimisers: Iterable[Optimizer], share: float) -> float:
 
 
 class Muon(Optimizer):
-    """Momentum whose update is made orthogonal by Newton-Schulz (Jordan 2024; scaled as in Liu et al., arXiv 2502.16982).
+    """Momentum whose update is made orthogonal by Newton-Schulz (Jordan 2024).
 
-    The update is scaled by 0.2 * sqrt(max(rows, columns)), so that AdamW's learning rate and weight decay carry over. A
-    matrix that ranks share is gathered for the iteration, since its singular values are the whole matrix's.
+    The update is scaled by 0.2 * sqrt(max(rows, columns)), so that AdamW's learning rate and weight decay carry over
+    (Liu et al., arXiv 2502.16982). A matrix that ranks share is gathered for the iteration, since its singular values
+    are the whole matrix's.
     """
 
     def __init__(self, params: list[nn.Parameter], config: OptimiserConfig, gather: Gather, scatter: Scatter) -> None:

@@ -8,7 +8,6 @@ sublayer sums once forward and once backward. What is cut, and how, stands in th
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,13 +80,21 @@ class Parallel:
             dist.all_reduce(value, group=self.mesh.get_group("data"))
         return value
 
-    def any(self, flag: bool, device: torch.device) -> bool:
-        """Whether the flag is up on any process."""
+    def largest(self, number: int, device: torch.device) -> int:
+        """The largest of the numbers that the processes give."""
         if self.mesh is None:
-            return flag
-        value = torch.tensor(int(flag), device=device)
+            return number
+        value = torch.tensor(number, device=device)
         dist.all_reduce(value, op=dist.ReduceOp.MAX)
-        return bool(value)
+        return int(value)
+
+    def from_leader(self, number: int, device: torch.device) -> int:
+        """The number that rank 0 gives, on every process."""
+        if self.mesh is None:
+            return number
+        value = torch.tensor(number, device=device)
+        dist.broadcast(value, src=0)
+        return int(value)
 
     def apply(self, step: nn.Module, net: Decoder, dtype: torch.dtype) -> None:
         """Cut `net` among the ranks; `step` is the module whose forward holds net and loss, FSDP2's root."""
@@ -105,8 +112,10 @@ class Parallel:
                 fully_shard(part, mesh=self.mesh["data"], mp_policy=policy)
             for part in step.modules():
                 if isinstance(part, FSDPModule):
-                    # The loss is already divided by the global weight: gradients are summed, not averaged.
+                    # The loss is already divided by the global weight: gradients are summed, not averaged. Said twice,
+                    # for a factor alone becomes a scaled sum, which gloo hasn't.
                     part.set_gradient_divide_factor(1.0)
+                    part.set_force_sum_reduction_for_comms(True)
 
     def _cut(self, net: Decoder) -> None:
         assert self.mesh is not None
@@ -130,8 +139,6 @@ class Parallel:
                     )
                 part = parameter.detach().chunk(self.tensor_ranks, info.shard)[index].clone()
                 setattr(owner, leaf, nn.Parameter(part))
-            elif info.partial_gradient:
-                parameter.register_hook(lambda grad: _summed(grad, group))
         for module in net.modules():
             if isinstance(module, Linear) and module.shard == 1:
                 module.reduce = lambda x: _Sum.apply(x, group)
@@ -155,18 +162,30 @@ class Parallel:
         if self.mesh is not None and self.tensor_ranks > 1 and shard is not None and whole.ndim > 0:
             whole = whole.chunk(self.tensor_ranks, shard)[self.mesh.get_local_rank("tensor")].contiguous()
         if isinstance(parameter, DTensor) and whole.ndim > 0:
-            return distribute_tensor(whole, parameter.device_mesh, parameter.placements)
+            # None: every rank has the whole and cuts its own part, so nothing is sent.
+            return distribute_tensor(whole, parameter.device_mesh, parameter.placements, src_data_rank=None)
         return whole
+
+    def complete(self, parameters: dict[str, nn.Parameter], table: dict[str, ParameterInfo]) -> None:
+        """Sum the gradients of which tensor parallelism gave each rank a part. Once a step, after the last backward."""
+        if self.mesh is None or self.tensor_ranks == 1:
+            return
+        parts = [_local(p.grad) for n, p in parameters.items() if table[n].partial_gradient and p.grad is not None]
+        if parts:
+            # One message: these are gains, a few hundred numbers each.
+            flat = _summed(torch.cat([part.flatten() for part in parts]), self.mesh.get_group("tensor"))
+            for part, whole in zip(parts, flat.split([part.numel() for part in parts]), strict=True):
+                part.copy_(whole.view_as(part))
 
     def clip(self, parameters: dict[str, nn.Parameter], table: dict[str, ParameterInfo], most: float | None) -> Tensor:
         """Scale all gradients so that their common norm is at most `most`; returns the norm before that."""
         whole: list[Tensor] = []
         cut: list[Tensor] = []
+        device = next(iter(parameters.values())).device
         for name, p in parameters.items():
             if p.grad is not None:
-                local = p.grad.to_local() if isinstance(p.grad, DTensor) else p.grad
-                (cut if table[name].shard is not None else whole).append(local)
-        squares = torch.stack([_square(whole), _square(cut)]).to((whole or cut)[0].device)
+                (cut if table[name].shard is not None else whole).append(_local(p.grad))
+        squares = torch.stack([_square(whole, device), _square(cut, device)])
         # Under FSDP every gradient is cut over the data ranks; tensor parallelism cuts some of them besides.
         squares = self.sum_over_data(squares)
         if self.mesh is not None and self.tensor_ranks > 1:
@@ -177,10 +196,13 @@ class Parallel:
         return norm
 
 
-def _square(tensors: Iterable[Tensor]) -> Tensor:
-    tensors = list(tensors)
+def _local(tensor: Tensor) -> Tensor:
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def _square(tensors: list[Tensor], device: torch.device) -> Tensor:
     if not tensors:
-        return torch.zeros(())
+        return torch.zeros((), device=device)
     return torch.stack(torch._foreach_norm(tensors)).square().sum()
 
 

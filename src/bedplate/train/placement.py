@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +15,10 @@ from bedplate.train.config import TrainConfig
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 # Compiling a block forward and backward takes about this long on a CPU and makes steps about a fifth shorter.
-_COMPILE_SECONDS, _COMPILE_GAIN = 60.0, 0.2
-_EXPECTED_MFU = 0.5
+_COMPILE_SECONDS, _COMPILE_GAIN = 20.0, 0.2
+# Operations a second that a CPU thread does in a training step, roughly. Nominal and not measured: two attempts at one
+# run, or two of its ranks, must come to the same choice, for compiled and eager steps differ in the last bits.
+_NOMINAL_RATE = {"bfloat16": 2e11, "float32": 4e10}
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,8 @@ def place(config: TrainConfig, flops: float) -> Placement:
         torch.set_num_threads(threads.count)
     dtype = choose_compute_dtype(device, config.dtype)
     rate = measured_matrix_rate(_DTYPES[dtype.name], device.name)
-    compiled, why = _choose_compile(config.compile, device.kind, flops / (rate.highest * 1e9 * _EXPECTED_MFU))
+    seconds = flops / (_NOMINAL_RATE[dtype.name] * threads.count)
+    compiled, why = _choose_compile(config.compile, device.kind, seconds)
     record = {
         "device": device.name, "device_why": device.why,
         "threads": threads.count, "threads_why": threads.why,
@@ -53,8 +57,12 @@ def place(config: TrainConfig, flops: float) -> Placement:
 def _choose_compile(wish: str, device: str, seconds: float) -> tuple[bool, str]:
     if wish == "no":
         return False, "compile=no was asked for"
+    if device == "mps" and wish == "auto":
+        return False, "compiling for Apple GPUs is young; compile=yes tries it"
+    if device == "cuda" and importlib.util.find_spec("triton") is None:
+        return False, "nothing to compile with: Triton isn't installed; running eagerly"
     if device != "cpu":
-        return (True, "a GPU") if wish == "auto" or wish == "yes" else (False, "")
+        return True, "compile=yes was asked for" if wish == "yes" else "a GPU repays it"
     if wish == "auto" and seconds * _COMPILE_GAIN < _COMPILE_SECONDS:
         return False, f"a run of about {seconds:.0f} s doesn't repay compiling on a CPU"
     found = compiler()

@@ -49,7 +49,8 @@ def train(config: PretrainConfig, tokens_folder: Path, folder: Path, console: Co
         if parallel.leads:
             _announce(console, net, config, placement, parallel)
         data = _data(tokens, config)
-        trainer = Trainer(net, NextToken(compiled=placement.compiled), data, config, placement, parallel, folder, console)
+        objective = NextToken(compiled=placement.compiled)
+        trainer = Trainer(net, objective, data, config, placement, parallel, folder, console)
         scores = trainer.train()
         whole = trainer.whole_model()
         measures = _measures(config, trainer, scores, total, placement, parallel)
@@ -80,9 +81,7 @@ def _data(tokens: TokenSet, config: PretrainConfig) -> TrainingData:
     return TrainingData(rows, validation, rows.pairs_per_epoch / int(tokens.bytes("train").sum()))
 
 
-def _announce(
-    console: Console, net: Decoder, config: PretrainConfig, placement: Placement, parallel: Parallel
-) -> None:
+def _announce(console: Console, net: Decoder, config: PretrainConfig, placement: Placement, parallel: Parallel) -> None:
     count = sum(p.numel() for p in net.parameters())
     tokens = config.steps * config.batch * config.length
     record = placement.record
@@ -93,6 +92,8 @@ def _announce(
         f"{record['dtype']}, {'compiled' if placement.compiled else 'eager'}; "
         f"matrix rate {record['matrix_rate_gflops']:,.0f} GFLOP/s"
     )
+    if config.compile == "yes" and not placement.compiled:
+        console.warn(record["compiled_why"])
 
 
 def _measures(

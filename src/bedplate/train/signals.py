@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
 from collections.abc import Callable
@@ -12,10 +13,14 @@ _CAUGHT = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopSignals:
-    """While this is entered, the first signal is only remembered; a second one acts at once, as it would outside."""
+    """While this is entered, the first signal is only remembered; a second one acts at once, as it would outside.
+
+    One that nobody acted on does so at the end, unless an error ends it.
+    """
 
     def __init__(self, say: Callable[[str], None]) -> None:
-        self.received: int | None = None
+        self.received = 0
+        """The signal's number; 0 where none has come."""
         self._say = say
         self._before: dict[int, Any] = {}
 
@@ -24,19 +29,23 @@ class StopSignals:
             self._before = {number: signal.signal(number, self._note) for number in _CAUGHT}
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, _: TracebackType | None) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self._restore()
-
-    def act(self) -> None:
-        """Do now what the remembered signal would have done."""
-        if self.received is not None:
-            self._restore()
+        if error is None and self.received:
             signal.raise_signal(self.received)
+
+    def act(self, number: int) -> None:
+        """Do now what signal `number` does outside."""
+        self.received = 0
+        self._restore()
+        signal.raise_signal(number)
 
     def _note(self, number: int, _: FrameType | None) -> None:
         self.received = number
         self._restore()
-        self._say(f"{signal.Signals(number).name}: finishing this step and keeping it; once more stops at once")
+        # RuntimeError: the signal came in the middle of writing to the same stream. The message isn't worth the run.
+        with contextlib.suppress(RuntimeError):
+            self._say(f"{signal.Signals(number).name}: finishing this step and keeping it; once more stops at once")
 
     def _restore(self) -> None:
         for number, handler in self._before.items():
