@@ -73,7 +73,8 @@ def prepare_trainer(variant: str, seed: int, threads: int = 0) -> Trainer:
     placement = place(config, flops=0.0)
     if variant == "compiled" and not placement.compiled:
         raise SystemExit(f"bedplate: {placement.record['compiled_why']}")
-    return Trainer(net, NextToken(compiled=placement.compiled), data, config, placement, Parallel(), folder, Console.quiet())
+    objective = NextToken(compiled=placement.compiled)
+    return Trainer(net, objective, data, config, placement, Parallel(), folder, Console.quiet())
 
 
 def prepare_step(trainer: Trainer) -> Step:
@@ -85,8 +86,7 @@ def prepare_step(trainer: Trainer) -> Step:
     }
 
     def step(tokens: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        loss, _norm = trainer.update({"tokens": tokens, "targets": targets, **every_row})
-        return loss
+        return trainer.update({"tokens": tokens, "targets": targets, **every_row}).loss
 
     return step
 

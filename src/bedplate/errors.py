@@ -53,9 +53,5 @@ class StorageError(UserError):
     """The disk is full or can't be written."""
 
 
-class MissingExtraError(UserError):
-    """An optional dependency isn't installed; the message names the extra that brings it."""
-
-
 class InternalError(BedplateError):
     """A promise of ours is broken; the user can't mend it. Please report it."""

@@ -219,10 +219,10 @@ def test_a_typo_gives_file_line_key_what_was_expected_and_the_nearest(tmp_path):
 @pytest.mark.parametrize(
     ("override", "expected"),
     [
-        ("model.steps=many", "stages.model.steps: input should be a valid integer"),
+        ("model.steps=many", "stages.model.steps: expected a whole number; got 'many'"),
         ("model.steps=3", "must be even, because of the pairs; got 3"),
         ("model.optimizer.rte=3", "stages.model.optimizer.rte: unknown key; expected one of rate; nearest: rate"),
-        ("model.optimizer.rate=-1", "stages.model.optimizer.rate: input should be greater than 0; got -1"),
+        ("model.optimizer.rate=-1", "stages.model.optimizer.rate: must be greater than 0; got -1"),
         ("model.language=no", "YAML reads yes, no, on and off as true and false"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sys
 
 import pyarrow as pa
@@ -15,7 +16,7 @@ from pydantic import ValidationError
 
 from bedplate.data.curate import CurateConfig
 from bedplate.data.curation import split_of
-from bedplate.data.sources import RawDocument, Source, find, read
+from bedplate.data.sources import RawDocument, Source, SourceFile, find, read
 from bedplate.errors import InputError
 
 
@@ -155,8 +156,8 @@ def jsonl(tmp_path):
     [
         (2, "notes.jsonl line 2: not JSON", "on_error=skip"),
         (3, 'notes.jsonl line 2: no field "text" (fields: body, title)', "text_field"),
-        (4, 'notes.jsonl line 2: the field "text" is a int', "on_error=skip"),
-        (7, "notes.jsonl line 2: a list, not a JSON object", "on_error=skip"),
+        (4, 'notes.jsonl line 2: the field "text" holds a number, not a string', "on_error=skip"),
+        (7, "notes.jsonl line 2: an array, not a JSON object", "on_error=skip"),
         (8, "notes.jsonl line 2: not JSON", "on_error=skip"),
     ],
 )
@@ -270,9 +271,38 @@ def test_bad_sources_are_named_before_anything_is_written(stages, tmp_path, monk
 def test_an_empty_corpus_is_an_error_and_leaves_no_files(stages, tmp_path):
     (tmp_path / "raw").mkdir()
     (tmp_path / "raw" / "blank.txt").write_text("  ")
-    with pytest.raises(InputError, match="nothing is left of 1 documents"):
+    with pytest.raises(InputError, match=r"raw: no text in it: 1 document read, none kept \(empty 1\)"):
         stages.curate(tmp_path / "out", sources=[{"folder": str(tmp_path / "raw"), "license": "MIT"}])
-    assert not list(tmp_path.glob("out*/*.parquet"))
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_bedplates_own_folders_are_no_sources(stages, tmp_path):
+    """A source that holds the runs made from it would change with each of them."""
+    (tmp_path / "raw").mkdir()
+    for number in range(20):
+        (tmp_path / "raw" / f"{number}.txt").write_text(f"text {number}")
+    source = {"folder": str(tmp_path), "name": "all", "license": "MIT"}
+    made = stages.curate(tmp_path / "runs" / "corpus", sources=[source], validation=0)
+    assert made.measures["read"] == 20
+    (tmp_path / "runs" / "other.partial-0123456789abcdef").mkdir()
+    (tmp_path / "runs" / "other.partial-0123456789abcdef" / "text.txt").write_text("half")
+    assert stages.curate(tmp_path / "runs" / "corpus", sources=[source], validation=0).cached
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_what_has_no_end_is_refused(stages, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to("loop")
+    for name, says in (("pipe", "pipe: neither a file nor a folder"), ("loop", "loop: no such file or folder")):
+        with pytest.raises(InputError, match=says):
+            stages.curate(tmp_path / "out", sources=[{"text": str(tmp_path / name), "license": "MIT"}])
+
+
+def test_a_file_that_is_longer_than_it_says_is_not_read_to_its_end(tmp_path):
+    path = tmp_path / "long.txt"
+    path.write_text("x" * 1000)
+    found = list(read(Source(text=str(path), license="MIT"), SourceFile(path, "long.txt", 0, 0), 100))
+    assert [(document.drop, document.bytes) for document in found] == [("too_large", 101)]
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,14 @@ def test_weights_that_are_not_numbers_fail(hf_folder):
         certify(model, lambda: wrong, stored="bfloat16", what="y")
 
 
+def test_a_source_whose_answers_are_no_numbers_is_named(hf_folder):
+    broken = Model.load(hf_folder())
+    with torch.no_grad():
+        broken.net.get_parameter("norm.weight")[0] = math.inf
+    with pytest.raises(WeightsError, match="the import of y: the source's own answers aren't finite numbers"):
+        certify(broken, lambda: broken, stored="float32", what="the import of y")
+
+
 def test_another_tokenizer_fails(hf_folder):
     model, wrong = Model.load(hf_folder()), Model.load(hf_folder())
     wrong.tokenizer = None

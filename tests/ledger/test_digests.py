@@ -20,8 +20,9 @@ json_values = st.recursive(
 )
 configs = st.dictionaries(st.text(), json_values, max_size=4)
 digests = st.text("0123456789abcdef", min_size=4, max_size=4)
+paths = st.text(min_size=1).filter(lambda path: not path.startswith("/") and ".." not in path.split("/"))
 outputs = st.lists(
-    st.builds(Output, path=st.text(min_size=1), bytes=st.integers(0), sha256=digests, volatile=st.booleans()),
+    st.builds(Output, path=paths, bytes=st.integers(0), sha256=digests, volatile=st.booleans()),
     max_size=5,
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 from toy_stages import (
@@ -26,7 +27,7 @@ from bedplate.ledger.manifest import MANIFEST
 
 
 def make(stage, config, out, inputs=None, **options):
-    return produce(stage, config, inputs or {}, out, name=out.name, console=Console.quiet(), **options)
+    return produce(stage, config, inputs or {}, out, name=Path(out).name or "made", console=Console.quiet(), **options)
 
 
 def names(folder):
@@ -75,7 +76,33 @@ def test_another_request_is_refused_and_says_in_what_it_differs(written, tmp_pat
     with pytest.raises(ArtefactError, match="made by version 1 of write; now it is version 2"):
         make(WRITE_2, WriteConfig(text="hello"), tmp_path / "out")
     with pytest.raises(ArtefactError, match="made by write, and join is asked for"):
-        make(JOIN, JoinConfig(), tmp_path / "out", {"first": written})
+        make(JOIN, JoinConfig(), tmp_path / "out", {"first": make(WRITE, WriteConfig(text="x"), tmp_path / "other")})
+
+
+def test_an_artefact_never_takes_the_place_of_what_it_is_made_from(written, tmp_path):
+    for out in (written.path, tmp_path):
+        with pytest.raises(ArtefactError, match=r"would take the place of .*/out, which it is made from"):
+            make(JOIN, JoinConfig(), out, {"first": written}, replace=True)
+    source = written.path / "text.txt"
+    with pytest.raises(ArtefactError, match=r"would take the place of .*/out/text\.txt"):
+        make(READ, ReadConfig(path=source), written.path, replace=True)
+    written.verify()
+
+
+@pytest.mark.parametrize(
+    ("place", "expected"),
+    [
+        ("out/inside", "inside the artefact .*/out, which is complete"),
+        ("out/more/inside", "inside the artefact .*/out, which is complete"),
+        ("out/..", "an artefact's folder needs a name of its own"),
+        ("/", "an artefact's folder needs a name of its own"),
+        (".", "an artefact's folder needs a name of its own"),
+    ],
+)
+def test_places_where_no_artefact_goes(written, tmp_path, place, expected):
+    with pytest.raises(ArtefactError, match=expected):
+        make(WRITE, WriteConfig(text="x"), place if place in ("/", ".") else tmp_path / place, replace=True)
+    written.verify()
 
 
 def test_changed_inputs_are_named(tmp_path):

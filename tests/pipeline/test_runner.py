@@ -168,6 +168,7 @@ def test_the_summary_shows_the_telling_measures(recipe):
         "placement": {"device": "cpu", "compiled": True},
         "steps": 12_345,
         "mfu": 0.3,
+        "sources": {"a": {"kept": 3}},
     }
     shown = made.__class__(made.path, made.manifest.model_copy(update={"measures": measures}))
-    assert key_measures(shown) == "train bits per byte 1.5, train loss 2.346, steps 12,345, flops 1,000,000,000,000,000"
+    assert key_measures(shown) == "train bits per byte 1.5, train loss 2.346, steps 12,345"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
@@ -19,8 +20,10 @@ import torch
 import torch.distributed as dist
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch._dynamo.utils import counters
 
 from bedplate.console import Console
+from bedplate.errors import RecipeError
 from bedplate.families import llama
 from bedplate.families.llama_config import LlamaConfig
 from bedplate.nn.initialise import initialise
@@ -50,6 +53,7 @@ class Case:
 
     architecture: dict[str, Any] = field(default_factory=dict)
     steps: int = 4
+    batch: int = BATCH
     micro_batch: int | None = None
     tensor_parallel: int = 1
     compiled: bool = False
@@ -62,7 +66,7 @@ class Case:
     def config(self) -> TrainConfig:
         return TrainConfig(
             steps=10,
-            batch=BATCH,
+            batch=self.batch,
             length=LENGTH,
             micro_batch=self.micro_batch,
             tensor_parallel=self.tensor_parallel,
@@ -119,9 +123,12 @@ def trainer(case: Case, folder: Path, rows: Any = None, validation: Any = None) 
 
 
 def run(case: Case, folder: Path) -> dict[str, Tensor]:
-    """Train it. Returns loss and norm of each step, and the last step's whole gradients and parameters, and moments."""
+    """Train it. Returns loss and norm of each step, the last step's whole gradients, parameters and moments, and how
+    many graphs were compiled."""
     torch.compiler.reset()
+    counters.clear()
     made = trainer(case, folder)
+    assert all(p.dtype == torch.float32 for p in made.parameters.values())
     first = 0
     if case.begin:
         saved = Checkpoints(Path(case.begin), keep=1, warn=print).newest()
@@ -136,7 +143,11 @@ def run(case: Case, folder: Path) -> dict[str, Tensor]:
         norms.append(done.norm)
     whole = made.whole_model()
     moments = made.whole_optimiser()
-    gradients = {name: made._copied(p.grad, p) for name, p in made.parameters.items() if p.grad is not None}
+    gradients = {
+        name: made.parallel.gather(p.grad, p, made.table[name].shard).clone()
+        for name, p in made.parameters.items()
+        if p.grad is not None
+    }
     if case.end and made.parallel.leads:
         keeper = Checkpoints(Path(case.end), keep=1, warn=print)
         keeper.save(first + case.steps, whole, moments, {})
@@ -144,16 +155,23 @@ def run(case: Case, folder: Path) -> dict[str, Tensor]:
     return {
         "loss": torch.stack(losses),
         "norm": torch.stack(norms),
+        "graphs": torch.tensor(counters["stats"]["unique_graphs"]),
         **{f"gradient of {name}": value for name, value in gradients.items()},
         **{f"parameter {name}": value for name, value in whole.items()},
         **{f"moment {name}": value for name, value in moments.items()},
     }
 
 
-def launch(processes: int, cases: Iterable[Case], folder: Path) -> list[dict[str, Tensor]]:
-    """Run the cases one after another in `processes` of torchrun's."""
-    import subprocess
+def assert_equal(found: dict[str, Tensor], expected: dict[str, Tensor], tolerance: float = 1e-5) -> None:
+    """Every tensor within `tolerance` of the other, relative to its own norm: fp32 sums taken in another order."""
+    assert found.keys() == expected.keys()
+    for name in expected.keys() - {"graphs"}:
+        error, size = (found[name].float() - expected[name].float()).norm(), expected[name].float().norm()
+        assert error <= tolerance * size, f"{name}: off by {float(error / size):.1e}"
 
+
+def launch(processes: int, cases: Iterable[Case], folder: Path) -> list[dict[str, Tensor]]:
+    """Run the cases one after another in `processes` of torchrun's. One that is refused gives its `error` as bytes."""
     folder.mkdir(parents=True, exist_ok=True)
     cases = list(cases)
     (folder / "cases.json").write_text(json.dumps([asdict(case) for case in cases]))
@@ -173,7 +191,10 @@ def main(cases: Path, out: Path) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo")
     for i, raw in enumerate(json.loads(cases.read_text())):
-        result = run(Case(**raw), out)
+        try:
+            result = run(Case(**raw), out)
+        except RecipeError as error:
+            result = {"error": torch.tensor(list(str(error).encode()), dtype=torch.uint8)}
         if dist.get_rank() == 0:
             save_file({name: value.contiguous() for name, value in result.items()}, out / f"{i}.safetensors")
     dist.destroy_process_group()

@@ -5,6 +5,9 @@ from __future__ import annotations
 
 def main() -> int:
     """Run the command line with this process's arguments and return its exit code."""
-    from bedplate.cli.entry import main as entry
+    try:
+        from bedplate.cli.entry import main as entry
 
-    return entry()
+        return entry()
+    except KeyboardInterrupt:  # before anything was begun, or after all was done
+        return 130

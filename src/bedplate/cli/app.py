@@ -21,12 +21,11 @@ came from and what it cost. What is made already is never made twice; what is in
 EXAMPLES = """
 **Examples**
 
-    # every stage, cached and resumable; then with one field changed
+    # every stage, cached and resumable
     bedplate run recipes/quickstart.yaml
-    bedplate run recipes/quickstart.yaml model.steps=20 --replace
 
-    # one stage, and what it needs
-    bedplate pretrain recipes/quickstart.yaml
+    # one stage and what it needs, with a field changed, in a folder of its own
+    bedplate pretrain recipes/quickstart.yaml model.steps=1000 model.out=runs/longer
 
     # what an artefact is, where it came from, what it cost; its training curve
     bedplate show runs/quickstart/model --open

@@ -27,6 +27,7 @@ def show(
 
     bedplate show runs/quickstart/release --verify
     """
+    from bedplate.console.figures import visible
     from bedplate.ledger.artefact import open_artefact
     from bedplate.ledger.description import describe, facts
 
@@ -34,10 +35,12 @@ def show(
     artefact = open_artefact(path)
     if verify:
         artefact.verify()
+        if strangers := artefact.strangers():
+            console.warn(f"{artefact.path}: not part of the artefact: {', '.join(strangers)}")
     if console.mode == "json":
         answer({**facts(artefact), "verified": verify or None}, console)
     else:
-        typer.echo(describe(artefact))
+        typer.echo(visible(describe(artefact)))
         if verify:
             typer.echo(f"\nverified: all {len(artefact.manifest.outputs)} files are what they were when it was made")
     if console.mode != "json" or open_page:
@@ -55,4 +58,7 @@ def _page(artefact: Artefact, console: Console, open_page: bool) -> None:
     if console.mode != "json":
         typer.echo(f"\npage: {page}")
     if open_page:
-        typer.launch(page.resolve().as_uri())
+        import webbrowser
+
+        if not webbrowser.open(page.resolve().as_uri()):
+            console.warn("there is no browser to open it in")

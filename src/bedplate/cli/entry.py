@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
 from types import FrameType
@@ -19,6 +22,9 @@ INTERRUPTED = 128 + signal.SIGINT
 TERMINATED = 128 + signal.SIGTERM
 STOPPED = "stopped; what was finished is kept; run the same command to go on"
 
+# What the user's machine refuses, where no part has said more about it.
+CIRCUMSTANCES = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENAMETOOLONG)
+
 GLOBAL_FLAGS = ("--json", "--quiet")
 
 
@@ -29,6 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # machine and up to twenty times slower where another process wants a core.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     signal.signal(signal.SIGTERM, _terminate)
+    sys.unraisablehook = _signal_again
+    _open_streams()
     try:
         code = _run(given or ["--help"])
         sys.stdout.flush()
@@ -39,6 +47,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
+def _open_streams() -> None:
+    """Give a process that was started with closed streams (`bedplate ... >&-`) ones that lead nowhere, and write what
+    stdout's encoding doesn't know as escapes."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
 def flags_first(arguments: Sequence[str]) -> list[str]:
     """The arguments with the global flags in front, so that they may stand anywhere before a "--"."""
     end = arguments.index("--") if "--" in arguments else len(arguments)
@@ -47,10 +65,10 @@ def flags_first(arguments: Sequence[str]) -> list[str]:
 
 
 def _run(arguments: list[str]) -> int:
-    from bedplate.cli.app import app
-
     speak = Console("json" if "--json" in arguments else "auto")
     try:
+        from bedplate.cli.app import app  # takes a moment, in which Ctrl-C may come
+
         code = app(arguments, prog_name="bedplate", standalone_mode=False)
     except BedplateError as error:
         speak.fail(error.problem, error.fix)
@@ -58,14 +76,19 @@ def _run(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         code = INTERRUPTED
     except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # typer makes an exit code of its own out of it
+            raise end.__context__ from None
         code = end.code
     except BrokenPipeError:
         raise
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in CIRCUMSTANCES:
+            speak.fail(f"{error.filename or 'what was to be written'}: {error.strerror}", "Mend that and try again.")
+            return 2
         if type(error).__name__ == "Abort":  # typer's word for Ctrl-C or Ctrl-D at a prompt
             code = INTERRUPTED
         elif callable(message := getattr(error, "format_message", None)):  # typer's errors in the arguments
-            speak.fail(message(), _help_hint(error))
+            speak.fail(message().replace("Value error, ", ""), _help_hint(error))
             return 2
         else:
             speak.fail(f"this is our fault, not yours: {type(error).__name__}: {error}", None)
@@ -79,6 +102,18 @@ def _run(arguments: list[str]) -> int:
 def _terminate(signum: int, frame: FrameType | None) -> None:
     """On SIGTERM unwind as at an exit, so that `finally` blocks run. Not KeyboardInterrupt: a prompt may catch that."""
     raise SystemExit(TERMINATED)
+
+
+def _signal_again(unraisable: sys.UnraisableHookArgs) -> None:
+    """Python drops an exception that comes up in a destructor or a weak reference's callback, such as those of its
+    import locks. Where that is what a signal has raised, the signal comes again a moment later."""
+    number = {KeyboardInterrupt: signal.SIGINT, SystemExit: signal.SIGTERM}.get(unraisable.exc_type)
+    if number is None:
+        sys.__unraisablehook__(unraisable)
+        return
+    again = threading.Timer(0.05, signal.raise_signal, (number,))
+    again.daemon = True
+    again.start()
 
 
 def _help_hint(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -35,7 +36,8 @@ def import_(
 
     console: Console = context.obj
     artefact = import_model(src, out, revision=revision, dtype=dtype, console=console, replace=replace)
-    console.say(f"next: bedplate chat {artefact.path}")
+    console.say(f"{'found' if artefact.cached else 'made'} {artefact.path}")
+    console.say(f"next: {shlex.join(['bedplate', 'chat', str(artefact.path)])}")
     answer(artefact_facts(artefact), console)
 
 
@@ -59,6 +61,7 @@ def export(
 
     console: Console = context.obj
     artefact = export_model(model, out, format=format, dtype=dtype, console=console, replace=replace)
+    console.say(f"{'found' if artefact.cached else 'made'} {artefact.path}")
     answer(artefact_facts(artefact), console)
 
 

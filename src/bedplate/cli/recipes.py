@@ -33,7 +33,9 @@ Replace = Annotated[
 def run(context: typer.Context, recipe: RecipeArgument, overrides: Overrides = None, replace: Replace = False) -> None:
     """Run every stage of a recipe. What is made is reused; what was interrupted goes on.
 
-    Example: bedplate run recipes/quickstart.yaml model.steps=20 model.out=runs/short
+    Examples: bedplate run recipes/quickstart.yaml
+
+    bedplate run recipes/quickstart.yaml model.steps=1000 --replace
     """
     stray = [word for word in overrides or [] if "=" not in word]
     if stray:
@@ -121,6 +123,8 @@ def evaluate(
 
     console: Console = context.obj
     names = [name.strip() for name in tasks.split(",") if name.strip()]
+    if stray := words:
+        raise RecipeError(f"{stray[0]!r} belongs to a recipe, and --tasks to a model", "Give one or the other.")
     answer(evaluate_model(target, names, limit, data, console), console)
 
 

@@ -21,6 +21,16 @@ def parse_override(text: str) -> tuple[list[str], Any]:
     return parts, parse(value, f"override {text!r}")[0]
 
 
+def unshared(value: Any) -> Any:
+    """The same mappings and lists, none of them in two places: YAML's aliases and merge keys share theirs, and what is
+    set in one stage would show in another."""
+    if isinstance(value, dict):
+        return {key: unshared(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [unshared(item) for item in value]
+    return value
+
+
 def apply_override(text: str, stages: dict[str, dict[str, Any]], where: dict[KeyPath, Place]) -> None:
     """Set one value in `stages` (stage name -> its mapping), and its place in `where` (paths from the stage's name).
 

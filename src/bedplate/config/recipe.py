@@ -10,7 +10,7 @@ from typing import Any
 
 from bedplate.config.document import KeyPath, Place, read_document
 from bedplate.config.nearest import expected_one_of
-from bedplate.config.overrides import apply_override
+from bedplate.config.overrides import apply_override, unshared
 from bedplate.errors import RecipeError
 
 RECIPE_KEYS = ("name", "stages")
@@ -83,6 +83,7 @@ def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:
             )
         if not isinstance(entry, dict):
             raise RecipeError(f"{inside[(stage,)]}: stages.{stage}: expected a mapping with the key do", _EXAMPLE)
+    stages = unshared(stages)
     for override in overrides:
         apply_override(override, stages, inside)
     return Recipe(name, path, {stage: _entry(stage, entry, inside) for stage, entry in stages.items()})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -20,10 +20,30 @@ C = TypeVar("C", bound=Config)
 def build(cls: type[C], entry: StageEntry) -> C:
     """The configuration that the entry's options make. Raises RecipeError with a line for everything wrong in them."""
     try:
-        return cls.model_validate(entry.options)
+        config = cls.model_validate(entry.options)
     except ValidationError as error:
         lines = [_line(cls, entry, details) for details in error.errors()]
         raise RecipeError("\n".join(dict.fromkeys(lines)), None) from error
+    for path, value in _truths_as_numbers(config, entry.options):
+        key = ".".join(map(str, (entry.name, *path)))
+        raise RecipeError(f"{entry.place(*path)}: stages.{key}: expected a number{_got(value)}", None)
+    return config
+
+
+def _truths_as_numbers(made: object, given: object) -> Iterator[tuple[tuple[str | int, ...], object]]:
+    """Where true or false was taken for 1 or 0, as Python and pydantic have it: `steps: yes` isn't one step."""
+    pairs: Iterable[tuple[str | int, object, object]] = ()
+    if isinstance(given, bool):
+        if isinstance(made, int | float) and not isinstance(made, bool):
+            yield (), given
+    elif isinstance(given, Mapping):
+        inside = made if isinstance(made, Mapping) else getattr(made, "__dict__", {})
+        pairs = [(key, inside.get(key), item) for key, item in given.items()]
+    elif isinstance(given, list | tuple) and isinstance(made, list | tuple):
+        pairs = [(index, *both) for index, both in enumerate(zip(made, given, strict=True))]
+    for key, there, item in pairs:
+        for path, value in _truths_as_numbers(there, item):
+            yield (key, *path), value
 
 
 def _line(cls: type[Config], entry: StageEntry, details: ErrorDetails) -> str:
@@ -32,14 +52,26 @@ def _line(cls: type[Config], entry: StageEntry, details: ErrorDetails) -> str:
     match details["type"]:
         case "extra_forbidden":
             known = _fields(cls, details["loc"][:-1])
-            if len(key) == 1:
+            if len(key) == 1 and entry.where:  # in a recipe these stand beside the options; a mapping has only those
                 known = [*known, *ENTRY_KEYS]
             return f"{start}: unknown key; {expected_one_of(str(key[-1]), known)}"
         case "missing":
             return f"{start}: missing; {_description(cls, details['loc'])}"
-        case _:
+        case kind:
             message = details["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
-            return f"{start}: {_lower(message)}{_got(details['input'])}"
+            message = _EXPECTED.get(kind) or _lower(message.replace("Input should be", "must be", 1))
+            return f"{start}: {message}{_got(details['input'])}"
+
+
+_EXPECTED = {
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "expected a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "expected a number"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "expected true or false"),
+    **dict.fromkeys(("tuple_type", "list_type", "set_type", "frozen_set_type"), "expected a list"),
+    **dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "expected a mapping"),
+    "string_type": "expected a text",
+}
+"""pydantic's kinds of error, in the words of somebody who writes YAML and not Python."""
 
 
 def _written(loc: Sequence[str | int], options: Any) -> tuple[str | int, ...]:

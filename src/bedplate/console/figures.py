@@ -1,6 +1,21 @@
-"""How quantities are written for people: bytes, durations, counts, named figures."""
+"""How text and quantities are written for people: harmless, and as bytes, durations, counts, named figures."""
 
 from __future__ import annotations
+
+# A name or a document could move the cursor, retitle the window or, with characters that reorder the text around them,
+# pose as another (CVE-2021-42574); and what of a file's name isn't text can't be written at all. Control characters are
+# shown by their pictures, what has none as U+FFFD.
+_REORDERING = (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
+_VISIBLE = (
+    {code: 0x2400 + code for code in range(0x20) if chr(code) not in "\n\t"}
+    | {0x7F: 0x2421}
+    | dict.fromkeys((*range(0x80, 0xA0), *_REORDERING, *range(0xD800, 0xE000)), 0xFFFD)
+)
+
+
+def visible(text: str) -> str:
+    """`text` as a terminal may be given it: what would be obeyed instead of shown is made visible."""
+    return text.translate(_VISIBLE)
 
 
 def amount(value: float, unit: str = "") -> str:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, TYPE_CHECKING, Literal
 
-from bedplate.console.figures import amount, duration, field_text
+from bedplate.console.figures import amount, duration, field_text, visible
 
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
@@ -98,13 +98,15 @@ class Console:
         if self.mode == "json":
             self._json({"event": event, "text": text})
         elif self.mode == "rich":
-            self._terminal().print(prefix + text, style=style or None, markup=False, highlight=False, soft_wrap=True)
+            self._terminal().print(
+                visible(prefix + text), style=style or None, markup=False, highlight=False, soft_wrap=True
+            )
         else:
-            self._line(prefix + text)
+            self._line(visible(prefix + text))
 
     def _line(self, text: str) -> None:
-        # Whoever read our stderr may have gone; the work goes on.
-        with contextlib.suppress(BrokenPipeError, ValueError):
+        # Whoever read our stderr may have gone, or the disk that it goes to may be full; the work goes on.
+        with contextlib.suppress(OSError, ValueError):
             self.stream.write(text + "\n")
             self.stream.flush()
 
@@ -152,7 +154,7 @@ class Progress:
         """Show it. `Console.progress` calls this."""
         if self._console.mode == "rich":
             bars = self._console._bars()
-            self._task = bars.add_task(self.what, total=self.total, line="")
+            self._task = bars.add_task(visible(self.what), total=self.total, line="")
             bars.start()
 
     def update(self, done: float, **fields: object) -> None:
@@ -162,7 +164,7 @@ class Progress:
         if self._first is None:
             self._first, self._first_at = done, now
         if self._task is not None:
-            self._console._bars().update(self._task, completed=done, line=self._status(now))  # type: ignore[arg-type]
+            self._console._bars().update(self._task, completed=done, line=visible(self._status(now)))  # type: ignore[arg-type]
             return
         if now - self._shown >= PLAIN_INTERVAL_S:
             self._show(now)
@@ -189,7 +191,7 @@ class Progress:
             event = {"event": "progress", "what": self.what, "done": self._done, "total": self.total, "unit": self.unit}
             self._console._json({**event, **self._fields})
         elif self._console.mode == "plain":
-            self._console._line(f"{self.what}: {self._status(now)}")
+            self._console._line(visible(f"{self.what}: {self._status(now)}"))
 
     def _status(self, now: float) -> str:
         done = amount(self._done, self.unit)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -27,7 +27,11 @@ class Source(Config):
     python_stdlib: bool = Field(
         False, description="The source files of this Python's standard library, without its tests and generated files."
     )
-    folder: str | None = Field(None, description="A folder; each file that the globs choose is a document.")
+    folder: str | None = Field(
+        None,
+        description="A folder; each file that the globs choose is a document. Artefacts in it, as of earlier runs, are "
+        "passed over.",
+    )
     jsonl: str | None = Field(None, description="A JSON Lines file, or a folder of *.jsonl; each line is a document.")
     parquet: str | None = Field(None, description="A Parquet file, or a folder of *.parquet; each row is a document.")
     text: str | None = Field(None, description="A UTF-8 text file; one document, or several with `separator`.")
@@ -77,7 +81,7 @@ class Source(Config):
             return self.name
         if self.python_stdlib:
             return f"python{sys.version_info.major}.{sys.version_info.minor}"
-        return Path(getattr(self, self.place)).resolve().name
+        return os.path.basename(os.path.realpath(getattr(self, self.place)))
 
     @property
     def declared_license(self) -> str:
@@ -94,9 +98,10 @@ class CurateConfig(Config):
     sources: tuple[Source, ...] = Field(description="The raw sources, in the corpus's order.")
     validation: float = Field(
         0.05,
-        ge=0,
+        gt=0,
         lt=1,
-        description="Share of documents set aside for validation, by the hash of each one's text.",
+        description="Share of documents set aside for validation, by the hash of each one's text. Never none: training "
+        "and evaluation both need some.",
     )
     largest_document: int = Field(4 << 20, ge=1, description="Larger documents are dropped, in bytes of UTF-8.")
     on_error: Literal["stop", "skip"] = Field(
@@ -122,4 +127,5 @@ CURATE = Stage(
     inputs={},
     run="bedplate.data.curation:run",
     sources="bedplate.data.sources:raw_inputs",
+    resumes=False,
 )

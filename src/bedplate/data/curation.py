@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from bedplate.data.corpus import CORPUS_SCHEMA, DROPPED, DROPPED_SCHEMA, ParquetTable
 from bedplate.data.curate import CurateConfig, Source
-from bedplate.data.sources import Failure, RawDocument, find, read
+from bedplate.data.sources import Failure, RawDocument, find, read, root
 from bedplate.errors import InputError, InternalError
 
 if TYPE_CHECKING:
@@ -20,21 +19,16 @@ if TYPE_CHECKING:
 def run(config: CurateConfig, inputs: dict[str, Any], work: Work) -> None:
     """Write the corpus and `dropped.parquet`, which lists every document that isn't in it, with the reason.
 
-    Memory: one row group, and about 130 bytes a document for its hash. Starts afresh after an interruption.
-    Raises InputError for a document that can't be read (unless on_error=skip), or where nothing is kept.
+    Memory: one row group, and about 130 bytes a document for its hash. Raises InputError for a document that can't be
+    read (unless on_error=skip), or where nothing is kept.
     """
-    _clear(work.path)
-    try:
-        account = _curate(config, work)
-        work.measures.update(account.measures())
-        _check_splits(config, account)
-    except InputError:
-        _clear(work.path)
-        raise
+    account = _curate(config, work)
+    work.measures.update(account.measures())
+    _check_splits(config, account)
 
 
 def _curate(config: CurateConfig, work: Work) -> _Account:
-    account = _Account()
+    account = _Account(config.sources)
     files = [(source, file) for source in config.sources for file in find(source)]
     seen: set[bytes] = set()
     done = 0
@@ -45,6 +39,7 @@ def _curate(config: CurateConfig, work: Work) -> _Account:
     ):
         for source, file in files:
             for document in read(source, file, config.largest_document):
+                account.read(source)
                 if isinstance(document, Failure):
                     if config.on_error == "stop":
                         raise InputError(f"{document.place}: {document.problem}", document.fix)
@@ -112,8 +107,9 @@ def split_of(sha256: str, validation: float) -> str:
 class _Account:
     """Counts what became of every document; read = kept + dropped + failed, by source and in all."""
 
-    def __init__(self) -> None:
-        self._by_source: dict[str, Counter[str]] = {}
+    def __init__(self, sources: Sequence[Source]) -> None:
+        self._by_source = {source.label: Counter[str]() for source in sources}
+        self._declared = {source.label: source.declared_license for source in sources}
         self._dropped: Counter[str] = Counter()
         self._failed: Counter[str] = Counter()
         self.documents: Counter[str] = Counter()
@@ -121,33 +117,38 @@ class _Account:
         self._licenses: Counter[str] = Counter()
         self.total_kept = 0
 
+    def read(self, source: Source) -> None:
+        """A document has left the reader. Counted here and nowhere else, so that one that then gets lost shows."""
+        self._by_source[source.label]["read"] += 1
+
     def kept(self, source: Source, row: dict[str, Any]) -> None:
         self.total_kept += 1
-        self._count(source, "kept")
-        self._by_source[source.label]["bytes"] += row["bytes"]
+        counts = self._by_source[source.label]
+        counts["kept"] += 1
+        counts["bytes"] += row["bytes"]
         self.documents[row["split"]] += 1
         self._bytes[row["split"]] += row["bytes"]
         self._licenses[row["license"]] += 1
 
     def dropped(self, source: Source, reason: str) -> None:
-        self._count(source, "dropped")
+        self._by_source[source.label]["dropped"] += 1
         self._dropped[reason] += 1
 
     def failed(self, source: Source, reason: str) -> None:
-        self._count(source, "failed")
+        self._by_source[source.label]["failed"] += 1
         self._failed[reason] += 1
-
-    def _count(self, source: Source, what: str) -> None:
-        counts = self._by_source.setdefault(source.label, Counter())
-        counts["read"] += 1
-        counts[what] += 1
 
     def measures(self) -> dict[str, Any]:
         """The counts for the manifest. Raises InternalError if they don't add up."""
         read = sum(counts["read"] for counts in self._by_source.values())
         dropped, failed = sum(self._dropped.values()), sum(self._failed.values())
         sums = (self.total_kept, sum(self.documents.values()), sum(self._licenses.values()))
-        if read != self.total_kept + dropped + failed or len(set(sums)) != 1:
+        lost = [
+            label
+            for label, counts in self._by_source.items()
+            if counts["read"] != counts["kept"] + counts["dropped"] + counts["failed"]
+        ]
+        if lost or read != self.total_kept + dropped + failed or len(set(sums)) != 1:
             raise InternalError(f"documents lost: read {read}, kept {sums}, dropped {dropped}, failed {failed}")
         return {
             "read": read,
@@ -159,32 +160,29 @@ class _Account:
             "licenses": dict(sorted(self._licenses.items())),
             "sources": {
                 label: {what: counts[what] for what in ("read", "kept", "dropped", "failed", "bytes")}
+                | {"license": self._declared[label]}
                 for label, counts in self._by_source.items()
             },
         }
 
 
 def _check_splits(config: CurateConfig, account: _Account) -> None:
+    names = ", ".join(str(root(source)) for source in config.sources)
     if not account.total_kept:
         counts = account.measures()
+        why = ", ".join(f"{reason} {count:,}" for reason, count in (counts["dropped"] | counts["failed"]).items())
         raise InputError(
-            f"nothing is left of {counts['read']} documents: dropped {counts['dropped']}, failed {counts['failed']}",
+            f"{names}: no text in it: {_documents(counts['read'])} read, none kept" + (f" ({why})" if why else ""),
             "Check that the sources hold text, and the limit largest_document.",
         )
-    wanted = ["train"] + (["validation"] if config.validation > 0 else [])
-    for split in wanted:
+    for split in ("train", "validation"):
         if not account.documents[split]:
             raise InputError(
-                f"none of {account.total_kept} documents falls in the {split} split (validation={config.validation})",
-                "Give more or smaller documents, or another share; validation=0 needs no validation documents.",
+                f"{names}: {_documents(account.total_kept)} kept, of which the {split} split gets none "
+                f"(validation={config.validation})",
+                "Give more or smaller documents, or another share in `validation`.",
             )
 
 
-def _clear(folder: Path) -> None:
-    for path in _leftovers(folder):
-        path.unlink()
-
-
-def _leftovers(folder: Path) -> Iterator[Path]:
-    """What an interrupted attempt left; the ledger's own files begin with a dot."""
-    yield from (path for path in sorted(folder.glob("*.parquet")) if path.is_file())
+def _documents(count: int) -> str:
+    return "1 document" if count == 1 else f"{count:,} documents"

@@ -22,6 +22,7 @@ from bedplate.data.curate import CurateConfig, Source
 from bedplate.errors import InputError
 from bedplate.ledger import SourceInput
 from bedplate.ledger.digests import sha256_json
+from bedplate.ledger.manifest import MANIFEST
 
 _STDLIB_INCLUDE = ("*.py",)
 # Tests, other people's packages, and what the build of this very Python generated (it holds absolute paths).
@@ -68,15 +69,21 @@ class Failure:
 def raw_inputs(config: CurateConfig) -> list[SourceInput]:
     """What `curate` is going to read, one entry a source, with a digest over sorted (name, size, mtime).
 
-    Raises InputError for a path that isn't there, a source without files, a Parquet file that can't be opened or lacks
-    the column: everything that can be known before anything is written.
+    Raises InputError for a path that isn't there, a source without files, a Parquet file that can't be opened (unless
+    on_error=skip) or lacks the column: everything that can be known before anything is written.
     """
     found = []
     for source in config.sources:
         files = find(source)
         if source.parquet is not None:
             for file in files:
-                _open_parquet(source, file)
+                try:
+                    parquet = _open_parquet(file)
+                except InputError:
+                    if config.on_error == "stop":
+                        raise
+                    continue
+                _check_columns(source, file, parquet)
         found.append(
             SourceInput(
                 path=root(source),
@@ -98,6 +105,8 @@ def find(source: Source) -> list[SourceFile]:
     base = root(source)
     if not base.exists():
         raise InputError(f"{base}: no such file or folder", f"Correct the path in `{source.place}`.")
+    if not base.is_dir() and not base.is_file():
+        raise InputError(f"{base}: neither a file nor a folder, so it may have no end", "Copy it to a file.")
     if source.python_stdlib:
         files = _walk(base, source.label, _STDLIB_INCLUDE, _STDLIB_EXCLUDE)
     elif source.folder is not None:
@@ -141,7 +150,9 @@ def _walk(base: Path, label: str, include: tuple[str, ...], exclude: tuple[str, 
     files = []
     for folder, folders, names in os.walk(base):
         relative = Path(folder).relative_to(base)
-        folders[:] = sorted(name for name in folders if not unwanted((relative / name).as_posix()))
+        folders[:] = sorted(
+            name for name in folders if not unwanted((relative / name).as_posix()) and not _ours(Path(folder, name))
+        )
         for name in names:
             path = (relative / name).as_posix()
             if wanted(path) and not unwanted(path) and (base / path).is_file():
@@ -149,8 +160,15 @@ def _walk(base: Path, label: str, include: tuple[str, ...], exclude: tuple[str, 
     return sorted(files, key=lambda file: file.name)
 
 
+def _ours(folder: Path) -> bool:
+    """Whether it is an artefact, or one in the making: a source that holds `runs/` would change with each run."""
+    return ".partial-" in folder.name or (folder / MANIFEST).is_file()
+
+
 def _file(path: Path, name: str) -> SourceFile:
     status = path.stat()
+    # A file's name is bytes, not all of which are text; \xff is how such ones are spelt.
+    name = os.fsencode(name).decode("utf-8", "backslashreplace")
     return SourceFile(path, name, status.st_size, status.st_mtime_ns)
 
 
@@ -181,7 +199,10 @@ def _glob_pattern(glob: str) -> re.Pattern[str]:
 def _read_whole(file: SourceFile, largest: int) -> RawDocument:
     if file.bytes > largest:
         return RawDocument(file.name, None, drop="too_large", bytes=file.bytes)
-    data = file.path.read_bytes()
+    with file.path.open("rb") as stream:
+        data = stream.read(largest + 1)
+    if len(data) > largest:  # it grew, or its size was never known
+        return RawDocument(file.name, None, drop="too_large", bytes=len(data))
     text = decode(data, python=file.path.suffix in (".py", ".pyi"))
     return RawDocument(file.name, text, drop=None if text is not None else "not_text", bytes=len(data))
 
@@ -250,10 +271,15 @@ def _parse_line(source: Source, file: SourceFile, number: int, name: str, line: 
 
     try:
         row = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
-    except (ValueError, RecursionError) as error:
+    except RecursionError:
+        return failure("corrupt_line", "JSON nested too deeply", f"Repair the line, {skip}")
+    except json.JSONDecodeError as error:
+        what = f"not JSON: {error.msg.removesuffix(' at')} (column {error.colno})"
+        return failure("corrupt_line", what, f"Repair the line, {skip}")
+    except ValueError as error:
         return failure("corrupt_line", f"not JSON: {error}", f"Repair the line, {skip}")
     if not isinstance(row, dict):
-        return failure("corrupt_line", f"a {type(row).__name__}, not a JSON object", f"Repair the line, {skip}")
+        return failure("corrupt_line", f"{_json_type(row)}, not a JSON object", f"Repair the line, {skip}")
     present = ", ".join(map(str, list(row)[:20])) or "none"
     if source.text_field not in row:
         return failure(
@@ -265,17 +291,35 @@ def _parse_line(source: Source, file: SourceFile, number: int, name: str, line: 
     if text is not None and not isinstance(text, str):
         return failure(
             "not_a_string",
-            f'the field "{source.text_field}" is a {type(text).__name__}, not a string',
+            f'the field "{source.text_field}" holds {_json_type(text)}, not a string',
             f"Repair it, {skip}",
         )
     url = row.get(source.url_field) if source.url_field is not None else None
     return RawDocument(name, text or "", url=url if isinstance(url, str) else None, bytes=len(line))
 
 
-def _read_parquet(source: Source, file: SourceFile) -> Iterator[RawDocument]:
+def _json_type(value: object) -> str:
+    """What JSON calls a parsed value, with its article."""
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    if isinstance(value, str):
+        return "a string"
+    if isinstance(value, int | float):
+        return "a number"
+    return "an array" if isinstance(value, list) else "an object"
+
+
+def _read_parquet(source: Source, file: SourceFile) -> Iterator[RawDocument | Failure]:
     import pyarrow as pa
 
-    parquet = _open_parquet(source, file)
+    fix = "Take an undamaged copy, or set on_error=skip to count it as failed and go on."
+    try:
+        parquet = _open_parquet(file)
+    except InputError as error:
+        problem = error.problem.removeprefix(f"{file.path}: ")
+        yield Failure(file.name, str(file.path), "damaged_file", problem, fix, bytes=file.bytes)
+        return
+    _check_columns(source, file, parquet)
     columns = [source.text_field, *([source.url_field] if source.url_field else [])]
     number = 0
     try:
@@ -289,17 +333,29 @@ def _read_parquet(source: Source, file: SourceFile) -> Iterator[RawDocument]:
                 drop = None if text is not None else "not_text"
                 yield RawDocument(f"{file.name}#{number}", text, url=url, drop=drop, bytes=len(data or b""))
     except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{file.path}: damaged after row {number}: {error}", "Take an undamaged copy.") from error
+        yield Failure(
+            *(f"{file.name}#{number + 1}", str(file.path), "damaged_file", f"damaged after row {number}: {error}"),
+            fix=fix,
+        )
 
 
-def _open_parquet(source: Source, file: SourceFile) -> Any:  # pyarrow has no types
+def _open_parquet(file: SourceFile) -> Any:  # pyarrow has no types
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        parquet = pq.ParquetFile(file.path)
+        return pq.ParquetFile(file.path)
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{file.path}: not a whole Parquet file: {error}", "Take an undamaged copy.") from error
+
+
+def _check_columns(source: Source, file: SourceFile, parquet: Any) -> None:
+    """Raise InputError unless the columns that the source names are there and hold text.
+
+    Otherwise a setting is wrong and not the file, so that stops the stage whatever on_error says.
+    """
+    import pyarrow as pa
+
     schema = parquet.schema_arrow
     for option in ("text_field", "url_field"):
         column = getattr(source, option)
@@ -315,4 +371,3 @@ def _open_parquet(source: Source, file: SourceFile) -> Any:  # pyarrow has no ty
             raise InputError(
                 f'{file.path}: the column "{column}" holds {kind}, not text', f"Set {option} to a text column."
             )
-    return parquet

@@ -56,6 +56,7 @@ TRAIN_TOKENIZER = Stage(
     config=TrainTokenizerConfig,
     inputs={"corpus": "corpus"},
     run="bedplate.data.train_tokenizer:run",
+    resumes=False,
 )
 
 

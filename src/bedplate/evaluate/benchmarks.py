@@ -9,11 +9,8 @@ from typing import Any
 from bedplate.console import Console
 from bedplate.evaluate.multiple_choice import answer, summarise
 from bedplate.evaluate.scoring import BATCH_TOKENS
-from bedplate.evaluate.stage import EvaluateConfig
 from bedplate.families.model import Model
-from bedplate.ledger.digests import sha256_file
-from bedplate.ledger.stage import SourceInput
-from bedplate.tasks.catalogue import data_folder, load_task, task_files
+from bedplate.tasks.catalogue import data_folder, load_task
 
 
 def run_tasks(
@@ -36,15 +33,3 @@ def run_tasks(
         summaries.append(summarise(task, answered))
         rows += [{"task": task.name, **a.row()} for a in answered]
     return summaries, rows
-
-
-def task_sources(config: EvaluateConfig) -> list[SourceInput]:
-    """The tasks' files: raw inputs, so that changed data means a new evaluation."""
-    if not config.tasks:
-        return []
-    folder = data_folder(None if config.task_data is None else Path(config.task_data))
-    return [
-        SourceInput(path=file, digest=sha256_file(file), bytes=file.stat().st_size)
-        for name in config.tasks
-        for file in task_files(name, folder)
-    ]

@@ -48,32 +48,22 @@ def _row(contender: Contender, model: Contender, bytes_: Floats, seed: int) -> d
     return row
 
 
-def verdict(rows: Sequence[dict[str, Any]]) -> str:
-    """Which needs the fewest bits, and how the model stands to each: better only where the interval says so."""
-    best = min(rows, key=lambda row: row["bits_per_byte"])
-    model = rows[0]["name"]
-    subject = model[0].upper() + model[1:]
-    said = [f"The fewest bits per byte: {best['name']} ({best['bits_per_byte']:.3f})."]
-    for word, sentence in (
-        ("worse", "{subject} is better than {names}."),
-        ("tied", "{subject} is tied with {names}: the 95% interval of the difference includes zero."),
-        ("better", "{subject} is worse than {names}."),
-    ):
-        names = [row["name"] for row in rows[1:] if row.get("against_model") == word]
-        if names:
-            said.append(sentence.format(subject=subject, names=_listed(names)))
-    unpaired = [
-        f"{row['name']} at {row['bits_per_byte']:.3f} ({_relation(row, rows[0])} than {model})"
-        for row in rows[1:]
-        if "against_model" not in row
+def standing(rows: Sequence[dict[str, Any]]) -> str:
+    """How the model stands to each baseline, in one sentence; better or worse only where the interval says so."""
+    model = rows[0]
+    standings = [
+        f"{words} {_listed(names)}"
+        for word, words in (("worse", "better than"), ("tied", "tied with"), ("better", "worse than"))
+        if (names := [row["name"] for row in rows[1:] if row.get("against_model") == word])
     ]
-    if unpaired:
-        said.append(f"Coded as one stream, so without an interval: {_listed(unpaired)}.")
-    return " ".join(said)
+    said = f"{model['name']} needs {model['bits_per_byte']:.3f} bits for a byte of held-out text"
+    return said[0].upper() + said[1:] + (f": {'; '.join(standings)}." if standings else ".")
 
 
-def _relation(row: dict[str, Any], model: dict[str, Any]) -> str:
-    return "more" if row["bits_per_byte"] > model["bits_per_byte"] else "fewer"
+def verdict(rows: Sequence[dict[str, Any]]) -> str:
+    """`standing`, and the figures of what is coded as one stream, of which without an interval nothing is concluded."""
+    streams = [f"{row['name']} {row['bits_per_byte']:.3f}" for row in rows[1:] if "against_model" not in row]
+    return standing(rows) + (f" Without an interval: {_listed(streams)}." if streams else "")
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -15,7 +15,7 @@ from bedplate.data.tokens import TokenSet
 from bedplate.errors import ArtefactError, InternalError, TokenizerError
 from bedplate.evaluate import language, samples
 from bedplate.evaluate.benchmarks import run_tasks
-from bedplate.evaluate.comparison import Contender, compare
+from bedplate.evaluate.comparison import Contender, compare, standing
 from bedplate.evaluate.compression import compress
 from bedplate.evaluate.held_out import HeldOut, documents_seen, sample_held_out, training_documents
 from bedplate.evaluate.ngram import NgramModel
@@ -55,7 +55,22 @@ def evaluate(config: EvaluateConfig, inputs: Mapping[str, Any], work: Work) -> N
     work.measures.update(_measures(result))
     atomic_write(work.path / "evaluation.json", json.dumps(result, indent=1, ensure_ascii=False) + "\n")
     atomic_write(work.path / "report.html", evaluation_page(result, drawn).html())
-    work.console.say(result["language"]["verdict"])
+    tell(result["language"], work.console)
+
+
+def tell(part: Mapping[str, Any], console: Console) -> None:
+    """The comparison as a small table and one sentence. Fewer bits are better."""
+    rows = [
+        (
+            row["name"],
+            f"{row['bits_per_byte']:.3f}",
+            " to ".join(f"{end:.3f}" for end in row["interval"]) if "interval" in row else "",
+            row.get("against_model", ""),
+        )
+        for row in part["rows"]
+    ]
+    console.table(rows, ("held-out text coded by", "bits per byte", "95% interval", "against the model"))
+    console.say(standing(part["rows"]))
 
 
 def check_tokenizer(model: Model, path: Path, tokens: TokenSet) -> None:
@@ -129,14 +144,14 @@ def _ngrams(
     contenders = []
     limit = config.ngram_tokens
     for label, documents in (
-        ("the tokens that the model saw", _seen(run, tokens_artefact, tokens, limit, notes)),
-        ("all training tokens", training_documents(tokens, limit)),
+        ("same tokens", _seen(run, tokens_artefact, tokens, limit, notes)),
+        ("all tokens", training_documents(tokens, limit)),
     ):
         if documents is None:
             continue
         ngram = NgramModel.train(documents, tokens.vocab_size, config.ngram_order)
         if limit is not None and ngram.trained_on >= limit:
-            notes.append(f"The n-gram model on {label} stopped counting at ngram_tokens = {limit:,}.")
+            notes.append(f"The n-gram model of {label} stopped counting at ngram_tokens = {limit:,}.")
         bits = ngram.bits(held_out.tokens)
         contenders.append(
             Contender(f"{config.ngram_order}-gram ({label})", f"{ngram.trained_on:,} tokens", bits, float(bits.sum()))
@@ -166,8 +181,8 @@ def _compressors(held_out: HeldOut) -> list[Contender]:
     contenders = []
     for compressed in compress(held_out.texts):
         contenders += [
-            Contender(f"{compressed.name} (each document)", "nothing", compressed.bits, float(compressed.bits.sum())),
-            Contender(f"{compressed.name} (concatenated)", "the documents before", None, compressed.concatenated_bits),
+            Contender(compressed.name, "nothing", compressed.bits, float(compressed.bits.sum())),
+            Contender(f"{compressed.name} (one stream)", "the documents before", None, compressed.concatenated_bits),
         ]
     return contenders
 

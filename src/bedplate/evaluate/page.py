@@ -42,8 +42,10 @@ def evaluation_page(result: Mapping[str, Any], drawn: Sequence[Mapping[str, Any]
         }
     )
     page.text(
-        "n-grams are counted over the model's own tokens with interpolated modified Kneser-Ney smoothing. gzip and xz "
-        "run at level 9 with their headers counted; they start without any training text."
+        "n-grams are counted over the model's own tokens with interpolated modified Kneser-Ney smoothing: once over "
+        "the tokens that the model was trained on, once over all training tokens. gzip and xz run at level 9 with "
+        "their headers counted, on each document alone and on all as one stream; they start without any training "
+        "text. Better, worse and tied are said of the 95% interval of the difference, paired by document."
     )
     if "samples" in result:
         _samples(page, result["samples"], drawn)

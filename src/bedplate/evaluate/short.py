@@ -9,6 +9,7 @@ from typing import Any
 from bedplate.console import Console
 from bedplate.evaluate.benchmarks import run_tasks
 from bedplate.evaluate.scoring import load_for_evaluation
+from bedplate.tasks.catalogue import check_names
 
 
 def evaluate_model(
@@ -19,6 +20,7 @@ def evaluate_model(
     limit: items of each task, None for all; data: the folder with the tasks' data, None for the one that BEDPLATE_DATA
     names. Raises UserError for an unknown task, InputError for missing data or model.
     """
+    check_names(tasks)
     model = load_for_evaluation(path)
     results, _ = run_tasks(model, tasks, limit, data, console)
     console.table(

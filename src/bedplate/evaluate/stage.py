@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from bedplate.config import Config, execution
+from bedplate.config.nearest import expected_one_of
 from bedplate.ledger.stage import Stage
+from bedplate.tasks.catalogue import TASKS, is_task
 
 PROMPTS = ("import ", "from ", "def ", "class ", '"""', "#")
 
@@ -46,6 +48,15 @@ class EvaluateConfig(Config):
     )
     batch_tokens: int = execution(4096, description="Tokens that one forward pass takes.", gt=0)
 
+    @field_validator("tasks")
+    @classmethod
+    def _known(cls, tasks: tuple[str, ...]) -> tuple[str, ...]:
+        """A wrong name is told before anything is trained for its sake."""
+        for task in tasks:
+            if not is_task(task):
+                raise ValueError(f"unknown task {task!r}; {expected_one_of(task, TASKS)}")
+        return tasks
+
 
 EVALUATE = Stage(
     name="evaluate",
@@ -54,5 +65,6 @@ EVALUATE = Stage(
     config=EvaluateConfig,
     inputs={"run": "run|model|release", "tokens": "tokens", "corpus": "corpus"},
     run="bedplate.evaluate.evaluation:evaluate",
-    sources="bedplate.evaluate.benchmarks:task_sources",
+    sources="bedplate.evaluate.sources:task_sources",
+    resumes=False,
 )

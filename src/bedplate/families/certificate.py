@@ -54,6 +54,14 @@ class Answers:
     tokens: tuple[Tensor, ...]
     logits: tuple[Tensor, ...]
 
+    def check(self, what: str) -> None:
+        """Raise WeightsError if the source itself answers with what are no numbers: nothing can be compared with it."""
+        if not all(bool(logits.isfinite().all()) for logits in self.logits):
+            raise WeightsError(
+                f"{what}: the source's own answers aren't finite numbers, so its weights are damaged",
+                "Take an undamaged copy.",
+            )
+
 
 @dataclass(frozen=True)
 class Certificate:
@@ -85,7 +93,9 @@ class Certificate:
                 f"{what}: stored as {self.stored} it doesn't answer as its source does: greatest logit error "
                 f"{self.greatest_logit_error:.3g} (limit {self.limits.logit_error:g}), mean KL {self.mean_kl:.3g} nats "
                 f"(limit {self.limits.mean_kl:g})",
-                "Store it in a wider type: dtype=float32.",
+                "Please report it: this type holds the source exactly."
+                if self.limits == EXACT
+                else "Store it in a wider type: dtype=float32.",
             )
         if not self.same_tokens:
             raise WeightsError(
@@ -139,6 +149,7 @@ def certify(source: Model, reload: Callable[[], Model], *, stored: str, what: st
     """
     limits = limits_for(source.net.embed.weight.dtype, stored)
     before = answer(source)
+    before.check(what)
     source.net.to("meta")
     result = reload()
     after = answer(result, before.tokens)

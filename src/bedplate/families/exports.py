@@ -49,6 +49,7 @@ EXPORT = Stage(
     inputs={"model": _MODEL},
     run="bedplate.families.exports:run_hf",
     sources="bedplate.families.exports:sources",
+    resumes=False,
 )
 EXPORT_GGUF = Stage(
     name="export-gguf",
@@ -58,6 +59,7 @@ EXPORT_GGUF = Stage(
     inputs={"model": _MODEL},
     run="bedplate.families.exports:run_gguf",
     sources="bedplate.families.exports:sources",
+    resumes=False,
 )
 
 

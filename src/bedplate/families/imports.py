@@ -43,6 +43,7 @@ IMPORT = Stage(
     inputs={},
     run="bedplate.families.imports:run",
     sources="bedplate.families.imports:sources",
+    resumes=False,
 )
 
 

@@ -52,7 +52,11 @@ def read_config(found: Mapping[str, Any], where: str) -> LlamaConfig:
     kind = found.get("model_type")
     if kind not in _DEFAULTS:
         raise refuse(where, f"model_type {kind!r} is not of the Llama family", f"Known: {', '.join(_DEFAULTS)}.")
-    unknown = {k: v for k, v in found.items() if k not in _HANDLED | _HARMLESS and not k.startswith("_") and v not in (None, False, [], {})}
+    unknown = {
+        k: v
+        for k, v in found.items()
+        if k not in _HANDLED | _HARMLESS and not k.startswith("_") and v not in (None, False, [], {})
+    }
     if unknown:
         raise refuse(
             where,

@@ -65,6 +65,12 @@ class Artefact:
         if damage:
             raise _damage_error(self.path, damage)
 
+    def strangers(self) -> list[str]:
+        """Files in the folder that the manifest doesn't know, sorted; relative, with forward slashes."""
+        known = {MANIFEST, *(output.path for output in self.manifest.outputs)}
+        files = (path for path in self.path.rglob("*") if path.is_symlink() or not path.is_dir())
+        return sorted({path.relative_to(self.path).as_posix() for path in files} - known)
+
     def check(self) -> None:
         """The quick check of a cache hit: sizes, and hashes only of files touched since they were committed.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,8 @@ from bedplate.errors import StorageError
 
 TEMPORARY = ".bedplate-tmp-"
 _FULL = {errno.ENOSPC, errno.EDQUOT}
+_FULL_TEXTS = ("No space left on device", "os error 28", "Disk quota exceeded")
+_SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")
 _REFUSED = {errno.EROFS, errno.EACCES, errno.EPERM}
 
 
@@ -24,7 +27,8 @@ def atomic_write(path: Path, content: bytes | str) -> None:
     """
     data = content.encode() if isinstance(content, str) else content
     temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
-    with storage_errors(path.parent, needed=len(data), kept=f"{path} is as it was before"):
+    kept = f"{path} is as it was before" if path.exists() else f"{path} wasn't begun"
+    with storage_errors(path.parent, needed=len(data), kept=kept):
         try:
             with temporary.open("wb") as file:
                 file.write(data)
@@ -58,7 +62,9 @@ def storage_errors(folder: Path, *, kept: str, needed: int | None = None) -> Ite
     """Turn "disk full" and "may not write here" below into StorageError, saying what is kept."""
     try:
         yield
-    except StorageError:
+    except StorageError as error:
+        if out_of_space(error.__cause__):  # whoever is further out knows better what is kept
+            raise StorageError(error.problem, _make_room(kept)) from error
         raise
     except Exception as error:
         full = out_of_space(error)
@@ -66,7 +72,7 @@ def storage_errors(folder: Path, *, kept: str, needed: int | None = None) -> Ite
             what = "" if needed is None else f"; {bytes_text(needed)} more were needed"
             raise StorageError(
                 f"{folder}: the disk is full ({_free(folder)} free{what})",
-                f"{kept[0].upper()}{kept[1:]}. Make room on that disk and run the same command again.",
+                _make_room(kept),
             ) from error
         if isinstance(error, OSError) and error.errno in _REFUSED and _within(error.filename, folder):
             raise StorageError(
@@ -76,14 +82,19 @@ def storage_errors(folder: Path, *, kept: str, needed: int | None = None) -> Ite
         raise
 
 
+def _make_room(kept: str) -> str:
+    return f"{kept[0].upper()}{kept[1:]}. Make room on that disk and run the same command again."
+
+
 def out_of_space(error: BaseException | None) -> bool:
-    """Whether a full disk or quota is behind `error`. Libraries written in Rust or C++ only say so in the text."""
+    """Whether a full disk or quota is behind `error`. Libraries written in Rust or C++ say so in the text alone, and
+    numpy only that it wrote less than it should."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         if isinstance(error, OSError) and error.errno in _FULL:
             return True
         text = str(error)
-        if "No space left on device" in text or "os error 28" in text or "Disk quota exceeded" in text:
+        if any(sign in text for sign in _FULL_TEXTS) or _SHORT_WRITE.fullmatch(text):
             return True
         seen.add(id(error))
         error = error.__cause__ or error.__context__

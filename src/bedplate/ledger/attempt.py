@@ -13,8 +13,8 @@ from bedplate.console import Console
 from bedplate.errors import StorageError
 from bedplate.ledger.artefact import Artefact
 from bedplate.ledger.atomic import atomic_write
-from bedplate.ledger.commit import PARTIAL_STATE
-from bedplate.ledger.manifest import Resource, read_manifest
+from bedplate.ledger.commit import PARTIAL_STATE, remove_tree
+from bedplate.ledger.manifest import MANIFEST, Resource, read_manifest
 from bedplate.ledger.ranks import Ranks
 from bedplate.ledger.resources import Meter
 from bedplate.ledger.stage import Inputs, Stage, resolve
@@ -25,6 +25,8 @@ def attempt(
     stage: Stage, config: Config, inputs: Inputs, partial: Path, console: Console, ranks: Ranks | None
 ) -> tuple[Work, dict[str, Resource]]:
     """Run the stage's function, going on with what `partial` holds. Returns its work, and the cost of all attempts."""
+    if not stage.resumes and partial.is_dir():  # left by a kill
+        remove_tree(partial)
     resumed = partial.is_dir() and any(partial.iterdir())
     partial.mkdir(parents=True, exist_ok=True)
     if resumed:
@@ -43,6 +45,14 @@ def attempt(
         raise
     cost = meter.stop()
     return work, ranks.whole_cost(cost) if ranks is not None and together else cost
+
+
+def clear_failed(stage: Stage, partial: Path) -> None:
+    """Remove what a failed attempt left if no later one can use it."""
+    with contextlib.suppress(OSError):  # what went wrong is being raised already
+        useless = not stage.resumes or all(path.name == PARTIAL_STATE for path in partial.iterdir())
+        if useless and not (partial / MANIFEST).exists():
+            remove_tree(partial)
 
 
 def follow(stage: Stage, config: Config, inputs: Inputs, out: Path, ranks: Ranks) -> Artefact:

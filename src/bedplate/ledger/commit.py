@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import math
 import os
+import re
 import shutil
 import sys
 from datetime import UTC, datetime
@@ -22,6 +23,8 @@ from bedplate.ledger.stage import Stage
 from bedplate.ledger.work import Work
 
 PARTIAL_STATE = ".bedplate-partial.json"
+REMOVED = ".bedplate-removed.json"
+"""What a manifest is called while the rest of its folder is being removed."""
 
 
 def commit(
@@ -134,9 +137,35 @@ def put_in_place(partial: Path, out: Path) -> None:
 
 
 def remove_tree(folder: Path) -> None:
-    """Remove a folder that is no artefact any more. The manifest goes first, so that a kill leaves no damaged one."""
-    (folder / MANIFEST).unlink(missing_ok=True)
+    """Remove a folder that is no artefact any more.
+
+    Its manifest becomes a marker first and the marker goes last, so that a kill leaves neither a damaged artefact nor a
+    folder of which nobody can say whose it was.
+    """
+    marker = folder / REMOVED
+    if (folder / MANIFEST).is_file():
+        (folder / MANIFEST).replace(marker)
+    for entry in folder.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        elif entry != marker:
+            entry.unlink()
     shutil.rmtree(folder)
+
+
+def replaced(out: Path) -> list[Path]:
+    """Folders that `put_in_place` took out of `out`'s place and was killed before it had removed them.
+
+    Both the name and what is inside must be of our making: anybody may call a folder so.
+    """
+    name = re.compile(re.escape(out.name) + r"\.replaced-\d+")
+    return [
+        folder
+        for folder in sorted(out.parent.iterdir())
+        if name.fullmatch(folder.name)
+        and not folder.is_symlink()
+        and ((folder / MANIFEST).is_file() or (folder / REMOVED).is_file())
+    ]
 
 
 def _exchange(one: Path, other: Path) -> bool:

@@ -10,7 +10,8 @@ from bedplate.ledger.stage import Stage
 
 
 def difference(there: Manifest, stage: Stage, config: Config, inputs: Sequence[Input]) -> list[str]:
-    """What is asked for now against what `there` was made from, a line each: "steps: 300 there, 400 asked for"."""
+    """What is asked for now against what `there` was made from, a line each: "steps: 300 there, 400 asked for". Empty
+    where they are the same."""
     lines: list[str] = []
     if there.stage != stage.name:
         return [f"made by {there.stage}, and {stage.name} is asked for"]
@@ -21,7 +22,7 @@ def difference(there: Manifest, stage: Stage, config: Config, inputs: Sequence[I
         if old.get(name, _ABSENT) != new.get(name, _ABSENT):
             lines.append(f"{name}: {_shown(old, name)} there, {_shown(new, name)} asked for")
     lines += _inputs(there.inputs, inputs)
-    return lines or ["the key differs although nothing that the manifest records does"]
+    return lines
 
 
 class _Absent:

@@ -15,6 +15,8 @@ from bedplate.ledger.manifest import Input
 State = Literal["present", "changed", "missing", "raw", "raw, missing"]
 
 MAX_DEPTH = 100
+MOST_ANCESTORS = 10_000
+"""Manifests are files that anybody can write: of a few, each naming the next one twice, a tree without end grows."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Ancestor:
 
 def lineage(artefact: Artefact) -> Ancestor:
     """The artefact with its ancestors. What was moved or removed is marked so; the rest is still found."""
+    parents, remark = _Search().parents(artefact, frozenset())
     return Ancestor(
         role="",
         kind=artefact.kind,
@@ -50,9 +53,9 @@ def lineage(artefact: Artefact) -> Ancestor:
         digest=artefact.digest,
         path=artefact.path,
         state="present",
-        remark="",
+        remark=remark,
         artefact=artefact,
-        parents=_parents(artefact, 0),
+        parents=parents,
     )
 
 
@@ -62,13 +65,60 @@ def raw_sources(artefact: Artefact) -> list[Ancestor]:
     return list(found.values())
 
 
-def _parents(artefact: Artefact, depth: int) -> tuple[Ancestor, ...]:
-    if depth >= MAX_DEPTH:  # manifests are files that anybody can write, also in a circle
-        return ()
-    return tuple(
-        _raw(artefact, item) if item.kind == "raw" else _made(artefact, item, depth)
-        for item in artefact.manifest.inputs
-    )
+class _Search:
+    """One walk back: how many ancestors it may still find, and the artefacts that it has opened."""
+
+    def __init__(self) -> None:
+        self._left = MOST_ANCESTORS
+        self._opened: dict[Path, Artefact | ArtefactError] = {}
+
+    def parents(self, artefact: Artefact, below: frozenset[str]) -> tuple[tuple[Ancestor, ...], str]:
+        """The artefact's inputs with theirs, and what is to be said if they aren't all of them. below: the digests on
+        the way here; an artefact can't come from itself, so a manifest that says so is believed no further."""
+        if artefact.digest in below:
+            return (), "its manifests go in a circle here"
+        if len(below) == MAX_DEPTH:
+            return (), f"{MAX_DEPTH} steps back; what was before isn't shown"
+        below |= {artefact.digest}
+        found: list[Ancestor] = []
+        for item in artefact.manifest.inputs:
+            if self._left == 0:
+                return tuple(found), f"has more than {MOST_ANCESTORS:,} ancestors; the rest isn't shown"
+            self._left -= 1
+            found.append(_raw(artefact, item) if item.kind == "raw" else self._made(artefact, item, below))
+        return tuple(found), ""
+
+    def _made(self, child: Artefact, item: Input, below: frozenset[str]) -> Ancestor:
+        path = _located(child, item.path)
+        there = self._open(path)
+        state: State = "present"
+        remark = ""
+        parents: tuple[Ancestor, ...] = ()
+        if isinstance(there, ArtefactError):
+            state, remark = "missing", there.problem.rpartition(": ")[2]
+        elif there.digest != item.digest:
+            state, remark = "changed", f"another artefact is there now (digest {there.digest[:12]})"
+        else:
+            parents, remark = self.parents(there, below)
+        return Ancestor(
+            role=item.role,
+            kind=item.kind,
+            name=item.name,
+            digest=item.digest,
+            path=path,
+            state=state,
+            remark=remark,
+            artefact=there if isinstance(there, Artefact) and state == "present" else None,
+            parents=parents,
+        )
+
+    def _open(self, path: Path) -> Artefact | ArtefactError:
+        if path not in self._opened:
+            try:
+                self._opened[path] = open_artefact(path)
+            except ArtefactError as error:
+                self._opened[path] = error
+        return self._opened[path]
 
 
 def _raw(child: Artefact, item: Input) -> Ancestor:
@@ -86,31 +136,6 @@ def _raw(child: Artefact, item: Input) -> Ancestor:
         remark=", ".join(parts),
         artefact=None,
         parents=(),
-    )
-
-
-def _made(child: Artefact, item: Input, depth: int) -> Ancestor:
-    path = _located(child, item.path)
-    state: State = "present"
-    remark = ""
-    there: Artefact | None = None
-    try:
-        there = open_artefact(path)
-    except ArtefactError as error:
-        state, remark = "missing", error.problem.rpartition(": ")[2]
-    if there is not None and there.digest != item.digest:
-        state, remark = "changed", f"another artefact is there now (digest {there.digest[:12]})"
-        there = None
-    return Ancestor(
-        role=item.role,
-        kind=item.kind,
-        name=item.name,
-        digest=item.digest,
-        path=path,
-        state=state,
-        remark=remark,
-        artefact=there,
-        parents=() if there is None else _parents(there, depth + 1),
     )
 
 

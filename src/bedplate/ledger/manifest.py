@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from bedplate.errors import ArtefactError
 from bedplate.ledger.atomic import atomic_write
@@ -38,6 +38,14 @@ class Output(_Part):
     bytes: int = Field(description="Size.")
     sha256: str = Field(description="Of its bytes, in hexadecimal.")
     volatile: bool = Field(default=False, description="May differ from run to run, so isn't part of the digest.")
+
+    @field_validator("path")
+    @classmethod
+    def _inside(cls, path: str) -> str:
+        """A manifest is a file that anybody can write: it may name nothing outside its folder."""
+        if not path or path.startswith("/") or ".." in path.split("/"):
+            raise ValueError(f"{path!r} isn't inside the folder")
+        return path
 
 
 class Resource(_Part):
@@ -94,6 +102,9 @@ class Manifest(_Part):
     )
 
 
+_LOST = "Restore the folder from a copy, or move it away and make the artefact again."
+
+
 def read_manifest(folder: Path) -> Manifest:
     """The manifest of an artefact folder. Raises ArtefactError if it is missing, broken or of a newer schema."""
     path = folder / MANIFEST
@@ -102,10 +113,10 @@ def read_manifest(folder: Path) -> Manifest:
     except FileNotFoundError:
         raise ArtefactError(f"{folder}: no {MANIFEST}, so this isn't an artefact", "Give the folder of one.") from None
     except (ValueError, OSError) as error:
-        raise ArtefactError(f"{path}: can't be read as JSON: {error}", "Make the artefact again.") from error
+        raise ArtefactError(f"{path}: can't be read as JSON: {error}", _LOST) from error
     version = raw.get("schema_version") if isinstance(raw, dict) else None
     if not isinstance(version, int):
-        raise ArtefactError(f"{path}: no schema_version, so this isn't a manifest of Bedplate's", None)
+        raise ArtefactError(f"{path}: no schema_version, so this isn't a manifest of Bedplate's", _LOST)
     if version > SCHEMA_VERSION:
         raise ArtefactError(
             f"{path}: written by a newer Bedplate (schema {version}; this one reads up to {SCHEMA_VERSION})",
@@ -116,7 +127,7 @@ def read_manifest(folder: Path) -> Manifest:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise ArtefactError(f"{path}: {place}: {first['msg']}", "Make the artefact again.") from error
+        raise ArtefactError(f"{path}: {place}: {first['msg'].removeprefix('Value error, ')}", _LOST) from error
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

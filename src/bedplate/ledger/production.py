@@ -11,12 +11,12 @@ from bedplate.console import Console
 from bedplate.errors import ArtefactError
 from bedplate.ledger.artefact import Artefact
 from bedplate.ledger.atomic import storage_errors
-from bedplate.ledger.attempt import attempt, follow
-from bedplate.ledger.commit import commit, put_in_place, remove_tree
-from bedplate.ledger.comparison import difference
+from bedplate.ledger.attempt import attempt, clear_failed, follow
+from bedplate.ledger.commit import REMOVED, commit, put_in_place, remove_tree, replaced
 from bedplate.ledger.digests import stage_key
 from bedplate.ledger.lock import folder_lock
 from bedplate.ledger.manifest import MANIFEST, Input, read_manifest
+from bedplate.ledger.place import check_apart, check_place, made_differently, real, standing
 from bedplate.ledger.ranks import Ranks
 from bedplate.ledger.stage import Inputs, SourceInput, Stage, flatten, resolve
 
@@ -33,7 +33,7 @@ def produce(
 ) -> Artefact:
     """The artefact at `out`, made by `stage` from `config` and `inputs` unless it is there already.
 
-    Work happens in `OUT.partial-<key>/` and is kept when it is interrupted: the same call goes on there. Raises
+    Work happens in `OUT.partial-<key>/` and is kept when it is interrupted, if the stage can go on there. Raises
     BusyError if another process is at it, ArtefactError if `out` holds something else (unless `replace`) or is
     damaged, StorageError if the disk is full. Under torchrun every process calls it and all get the artefact.
     """
@@ -71,16 +71,22 @@ def _lead(
         key = stage_key(stage.name, stage.version, config.semantic(), _input_digests(stage, inputs, sources))
         partial = out.with_name(f"{out.name}.partial-{key[:16]}")
         recorded = _recorded(inputs, sources, out)
+        check_apart(out, [*(a.path for _, a in flatten(inputs)), *(source.path for source in sources)])
         found = _existing(out, key, stage, config, recorded, replace=replace)
         if found is not None:
             _clean(out, partial, key)
             return found
-        kept = f"the work so far is kept in {partial} and resumes from there"
-        with storage_errors(partial, kept=kept):
-            if not _finished(partial, key):
-                work, cost = attempt(stage, config, inputs, partial, console, ranks)
-                commit(stage, config, recorded, work, key=key, name=name, resources=cost)
-            put_in_place(partial, out)
+        resumes = f"the work so far is kept in {partial} and resumes from there"
+        kept = resumes if stage.resumes else "nothing half-made is left behind"
+        try:
+            with storage_errors(partial, kept=kept):
+                if not _finished(partial, key):
+                    work, cost = attempt(stage, config, inputs, partial, console, ranks)
+                    commit(stage, config, recorded, work, key=key, name=name, resources=cost)
+                put_in_place(partial, out)
+        except BaseException:
+            clear_failed(stage, partial)
+            raise
         return Artefact(out, read_manifest(out))
 
 
@@ -141,25 +147,18 @@ def relative_path(target: Path, folder: Path) -> str:
     """`target` as seen from `folder`, both with their links resolved; with forward slashes."""
 
     try:
-        return Path(os.path.relpath(target.resolve(), folder.resolve())).as_posix()
+        return Path(os.path.relpath(real(target), real(folder))).as_posix()
     except ValueError:  # Windows: on another drive
-        return target.resolve().as_posix()
+        return real(target).as_posix()
 
 
 def _existing(
     out: Path, key: str, stage: Stage, config: Config, inputs: tuple[Input, ...], *, replace: bool
 ) -> Artefact | None:
     """What stands at `out` if it can be used; None if the way is free (or may be freed)."""
-    if not out.exists() and not out.is_symlink():
+    there = standing(out)
+    if there is None:
         return None
-    if not (out / MANIFEST).is_file():
-        if out.is_dir() and not any(out.iterdir()):
-            return None
-        raise ArtefactError(
-            f"{out}: exists and isn't an artefact of Bedplate's, so it won't be touched",
-            "Choose another folder, or move it away.",
-        )
-    there = Artefact(out, read_manifest(out), cached=True)
     if there.key == key:
         try:
             there.check()
@@ -170,16 +169,13 @@ def _existing(
         return there
     if replace:
         return None
-    lines = "".join(f"\n  {line}" for line in difference(there.manifest, stage, config, inputs))
-    raise ArtefactError(
-        f"{out}: already holds an artefact that was made differently:{lines}",
-        "Pass --replace to make it anew in its place (the old one is kept until the new one is complete), or choose "
-        "another folder.",
-    )
+    raise made_differently(there, stage, config, inputs)
 
 
 def _finished(partial: Path, key: str) -> bool:
     """Whether an earlier attempt got as far as its manifest, so that only the rename is missing."""
+    if (partial / REMOVED).is_file():  # killed while it was being removed: of no use to anybody
+        remove_tree(partial)
     if not (partial / MANIFEST).is_file():
         return False
     manifest = read_manifest(partial)
@@ -187,13 +183,17 @@ def _finished(partial: Path, key: str) -> bool:
         # A kill in the middle of a swap leaves the artefact that was replaced under this name.
         remove_tree(partial)
         return False
-    Artefact(partial, manifest).check()
+    try:
+        Artefact(partial, manifest).check()
+    except ArtefactError:  # damaged since: the stage has another look at what is there
+        (partial / MANIFEST).unlink()
+        return False
     return True
 
 
 def _clean(out: Path, partial: Path, key: str) -> None:
     """Remove what a kill in the middle of a swap left: the artefact that was replaced."""
-    for left in out.parent.glob(f"{out.name}.replaced-*"):
+    for left in replaced(out):
         remove_tree(left)
     if (partial / MANIFEST).is_file() and read_manifest(partial).key != key:
         remove_tree(partial)

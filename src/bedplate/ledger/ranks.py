@@ -38,7 +38,7 @@ class Ranks:
         if follower() is None:
             return None
         rank, count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-        place = f"bedplate/{out.resolve()}"
+        place = f"bedplate/{os.path.realpath(out)}"
         visit = _store().add(f"{place}/visits/{rank}", 1)
         return cls(rank, count, f"{place}/{visit}")
 

@@ -45,6 +45,9 @@ class Stage:
     sources: str | None = None
     """"module:function"; called as function(config) and returns the raw inputs as a list of SourceInput."""
 
+    resumes: bool = True
+    """Whether an attempt goes on with what an interrupted one left. If not, nothing half-made is left behind."""
+
     every_rank: bool = False
     """Under torchrun: whether all processes run it together. Otherwise rank 0 does, and the others wait for it."""
 

@@ -2,7 +2,7 @@
 
 On CPU torch's fused kernel reaches a small part of the matrix rate in bf16, forward and backward; explicit matrix
 products by blocks of queries reach most of it, so these are used there, with the probabilities computed again in the
-backward pass so that memory stays linear in the sequence for a fixed block. Elsewhere SDPA.
+backward pass so that they are never all in memory (the lowered mask is, once for all layers and heads). Elsewhere SDPA.
 """
 
 from __future__ import annotations

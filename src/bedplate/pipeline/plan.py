@@ -11,6 +11,7 @@ from bedplate.config.nearest import expected_one_of, nearest
 from bedplate.config.recipe import Recipe, StageEntry
 from bedplate.errors import ArtefactError, RecipeError
 from bedplate.ledger.artefact import Artefact, open_artefact
+from bedplate.ledger.place import real
 from bedplate.ledger.stage import Role, Stage
 from bedplate.pipeline.stages import find_stage
 
@@ -121,7 +122,7 @@ def _example(role: Role, stages: Mapping[str, Stage]) -> str:
 def _distinct_folders(recipe: Recipe, steps: Mapping[str, Step]) -> None:
     owner: dict[Path, str] = {}
     for name, step in steps.items():
-        folder = step.out.resolve()
+        folder = real(step.out)
         if folder in owner:
             raise RecipeError(
                 f"{recipe.stages[name].place('out')}: stages.{name}.out: {step.out} is where the stage "

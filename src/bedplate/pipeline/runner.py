@@ -12,13 +12,14 @@ from bedplate.console import Console
 from bedplate.console.figures import duration
 from bedplate.errors import RecipeError
 from bedplate.ledger.artefact import Artefact
+from bedplate.ledger.place import check_place, check_settings
 from bedplate.ledger.production import produce
 from bedplate.ledger.ranks import follower
 from bedplate.pipeline.next_commands import next_commands
 from bedplate.pipeline.plan import Step, plan, upto
 
-KEY_MEASURES = 4
-TELLING = ("bits_per_byte", "acc", "greatest_logit_error", "loss", "kept", "documents", "tokens", "vocab_size", "steps")
+SUMMARY_WIDTH = 60
+TELLING = ("bits_per_byte", "acc", "greatest_logit_error", "loss", "kept", "tokens", "documents", "vocab_size", "steps")
 """Measures that a reader of the summary looks for, the most wanted first. What a stage calls otherwise comes after."""
 
 
@@ -43,6 +44,10 @@ def run(
         stage = _stage_for(verb, stage, steps)
     if stage is not None:
         steps = upto(steps, stage)
+    for step in steps:
+        check_place(step.out)
+        if not replace:
+            check_settings(step.stage, step.config, step.out)
     made: dict[str, Artefact] = {}
     seconds: dict[str, float] = {}
     for step in steps:
@@ -99,15 +104,24 @@ def _summary(made: Mapping[str, Artefact], seconds: Mapping[str, float], console
     console.table(rows, ["stage", "time", "folder", "measures"])
     console.say("")
     console.heading("next")
-    for command, purpose in next_commands(list(made.values())):
-        console.say(f"  {shlex.join(command):<56}  {purpose}")
+    commands = [(shlex.join(command), purpose) for command, purpose in next_commands(list(made.values()))]
+    width = max((len(command) for command, _ in commands), default=0)
+    for command, purpose in commands:
+        console.say(f"  {command:<{width}}  # {purpose}")
 
 
 def key_measures(artefact: Artefact) -> str:
     """The few figures among the stage's measures that tell most: "train bits per byte 1.92, steps 400"."""
     figures = list(_figures(artefact.measures, ()))
     figures.sort(key=lambda figure: _rank(figure[0]))  # stable: the stage's own order otherwise
-    return ", ".join(f"{' '.join(path).replace('_', ' ')} {_text(value)}" for path, value in figures[:KEY_MEASURES])
+    shown = ""
+    for path, value in figures:
+        figure = f"{' '.join(path).replace('_', ' ')} {_text(value)}"
+        longer = f"{shown}, {figure}" if shown else figure
+        if shown and len(longer) > SUMMARY_WIDTH:
+            break
+        shown = longer
+    return shown
 
 
 def _figures(measures: Mapping[str, object], path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], float]]:
@@ -119,7 +133,8 @@ def _figures(measures: Mapping[str, object], path: tuple[str, ...]) -> Iterator[
 
 
 def _rank(path: tuple[str, ...]) -> int:
-    return min((TELLING.index(name) for name in path if name in TELLING), default=len(TELLING))
+    near = path if len(path) <= 2 else ()  # what lies deeper is a detail of something shown already
+    return min((TELLING.index(name) for name in near if name in TELLING), default=len(TELLING))
 
 
 def _text(value: float) -> str:

@@ -80,17 +80,11 @@ def origin(artefact: Artefact) -> str:
 
 def data_sources(corpus: Artefact) -> list[DataSource]:
     """The corpus's sources in its own order, with the licence that each was declared under."""
-    declared = [source.get("license") for source in corpus.config.get("sources", [])]
-    counts: Mapping[str, Mapping[str, int]] = corpus.measures.get("sources", {})
-    licenses: Mapping[str, int] = corpus.measures.get("licenses", {})
-    only = next(iter(licenses)) if len(licenses) == 1 else None
-    rows = []
-    for number, (name, count) in enumerate(counts.items()):
-        license_ = declared[number] if number < len(declared) and len(declared) == len(counts) else None
-        rows.append(
-            DataSource(name, license_ or only or "see the corpus", count["read"], count["kept"], count["bytes"])
-        )
-    return rows
+    sources: Mapping[str, Mapping[str, Any]] = corpus.measures.get("sources", {})
+    return [
+        DataSource(name, source.get("license", "see the corpus"), source["read"], source["kept"], source["bytes"])
+        for name, source in sources.items()
+    ]
 
 
 def _of_kind(tree: Ancestor, kind: str) -> list[Artefact]:

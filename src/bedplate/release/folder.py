@@ -60,6 +60,7 @@ def _store(source: Model, config: ReleaseConfig, run: Artefact, work: Work) -> N
     stored = config.dtype or str(own).removeprefix("torch.")
     source.save(work.path, dtype=DTYPES[stored])
     before = answer(source)
+    before.check(str(run.path))
     reloaded = load(work.path, device="cpu")
     certificate = compare(
         before,

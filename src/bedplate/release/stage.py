@@ -35,4 +35,5 @@ RELEASE = Stage(
     config=ReleaseConfig,
     inputs={"run": "run|model", "evaluation": "report?"},
     run="bedplate.release.folder:release",
+    resumes=False,
 )

@@ -6,8 +6,9 @@ than memory.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ def add_corpus(page: Page, artefact: Artefact) -> None:
     files = [artefact.file(output.path) for output in artefact.manifest.outputs if output.path.endswith(".parquet")]
     page.heading("What is in it")
     for grouping in GROUPINGS:
-        counts = _count(files, grouping)
+        counts = _count(files, grouping, artefact.measures.get("sources", {}))
         if counts:
             _group_table(page, grouping, counts)
     _left_out(page, files)
@@ -63,18 +64,24 @@ def _group_table(page: Page, grouping: str, counts: dict[str, _Count]) -> None:
     page.table([grouping, "documents", "size"], rows, caption=f"By {grouping}, largest first", right=["size"])
 
 
-def _count(files: list[Path], grouping: str) -> dict[str, _Count]:
-    """Documents and bytes by the value of one column; empty where the corpus hasn't got it."""
+def _count(files: list[Path], grouping: str, labels: Container[str]) -> dict[str, _Count]:
+    """Documents and bytes by the value of one column; empty where the corpus hasn't got it. labels: its sources'."""
     counts: dict[str, _Count] = {}
     for columns in _batches(files, (grouping, "bytes"), like=DOCUMENTS):
         for value, size in zip(columns[grouping], columns["bytes"], strict=True):
             name = "not known" if value is None else str(value)
             if grouping == "source":
-                name = name.partition("/")[0]  # what follows is the document's place within its source
+                name = _label(name, labels)
             count = counts.setdefault(name, _Count())
             count.documents += 1
             count.bytes += size or 0
     return counts
+
+
+def _label(source: str, labels: Container[str]) -> str:
+    """The source that a document is from: "x.jsonl" for "x.jsonl#11", "books" for "books/a/b.txt#2"."""
+    label, inside, _ = source.partition("/")
+    return label if inside or label in labels else re.sub(r"#\d+$", "", label)
 
 
 def _samples(files: list[Path]) -> Iterator[tuple[str, str]]:

@@ -31,11 +31,25 @@ TASKS = {
 }
 
 
+def check_names(names: Sequence[str]) -> None:
+    """Raise UserError for a task that there isn't, or where none is named."""
+    if not names:
+        raise UserError("no task is named", f"Tasks are: {', '.join(TASKS)}.")
+    for name in names:
+        _canonical(name)
+
+
+def is_task(name: str) -> bool:
+    """Whether there is such a task. Hyphens in the name count as underscores."""
+    return name.replace("-", "_") in TASKS
+
+
 def data_folder(given: Path | None) -> Path:
     """The folder given, else the one that the environment variable BEDPLATE_DATA names."""
     if given is None and not os.environ.get("BEDPLATE_DATA"):
         raise UserError(
-            "no task data: neither --data nor the environment variable BEDPLATE_DATA is set", "Name the folder."
+            "no folder with the tasks' data is named",
+            "Give --data FOLDER (in a recipe: task_data), or set the environment variable BEDPLATE_DATA.",
         )
     return given if given is not None else Path(os.environ["BEDPLATE_DATA"])
 
@@ -61,17 +75,16 @@ def task_files(name: str, data: Path) -> list[Path]:
 
 
 def _canonical(name: str) -> str:
-    known = name.replace("-", "_")
-    if known not in TASKS:
+    if not is_task(name):
         raise UserError(f"unknown task {name!r}", f"Tasks are: {', '.join(TASKS)}.")
-    return known
+    return name.replace("-", "_")
 
 
 def _place(known: str, data: Path) -> Path:
     place = data / TASKS[known].place
     if not place.exists():
         raise InputError(
-            f"task {known}: no {TASKS[known].place} in {data}", "Give the folder that holds the task's data."
+            f"task {known}: no {TASKS[known].place} in {data}", f"Give the folder in which {TASKS[known].place} lies."
         )
     return place
 

@@ -87,7 +87,7 @@ class Checkpoints:
         return saved
 
     def save(self, step: int, model: dict[str, Tensor], optimiser: dict[str, Tensor], rest: Mapping[str, Any]) -> None:
-        """Begin to write a checkpoint. The tensors must be copies: training goes on. rest: small, JSON-able."""
+        """Begin to write a checkpoint. All of it must be copies, for training goes on. rest: small, JSON-able."""
         self.wait()
         # No daemon: an interpreter that ends waits for what it has begun to write.
         self._thread = threading.Thread(

@@ -91,7 +91,7 @@ class Trainer:
         self.parameters = dict(net.named_parameters())
         self._names = {id(p): name for name, p in self.parameters.items()}
         self.optimisers = optimisers.build(
-            self.parameters, self.table, config.optimiser, self._gathered, self._scattered
+            self.parameters, self.table, config.optimiser, self._gathered, self._scattered, placement.dtype
         )
         self.loader = Loader(data.rows, config.batch, parallel, self.device)
         self.checkpoints = Checkpoints(folder / "checkpoints", config.keep_checkpoints, self.console.warn)
@@ -257,7 +257,7 @@ class Trainer:
         if self.metrics is not None:
             rest = {
                 "metrics_bytes": self.metrics.bytes(),
-                "losses": unlogged.losses,
+                "losses": list(unlogged.losses),  # a copy: it is written while training goes on
                 "seconds": seconds if unlogged.losses else 0.0,
             }
             self.checkpoints.save(unlogged.step, model, moments, rest)

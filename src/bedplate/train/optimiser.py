@@ -25,8 +25,9 @@ def build(
     config: OptimiserConfig,
     gather: Gather,
     scatter: Scatter,
+    dtype: torch.dtype = torch.float32,
 ) -> list[Optimizer]:
-    """The optimisers of a run. Each group carries `peak`, its own peak learning rate.
+    """The optimisers of a run. Each group carries `peak`, its own peak learning rate. dtype: of Muon's products.
 
     Weight decay falls on hidden matrices and an untied head; embeddings, norms and biases have none.
     """
@@ -45,7 +46,7 @@ def build(
         return [adamw(list(parameters))]
     hidden = [n for n in parameters if table[n].role == "hidden"]
     rest = [n for n in parameters if table[n].role != "hidden"]
-    muon = Muon([parameters[n] for n in hidden], config, gather, scatter)
+    muon = Muon([parameters[n] for n in hidden], config, gather, scatter, dtype)
     return [muon, adamw(rest)]
 
 
@@ -65,13 +66,20 @@ class Muon(Optimizer):
     are the whole matrix's.
     """
 
-    def __init__(self, params: list[nn.Parameter], config: OptimiserConfig, gather: Gather, scatter: Scatter) -> None:
+    def __init__(
+        self,
+        params: list[nn.Parameter],
+        config: OptimiserConfig,
+        gather: Gather,
+        scatter: Scatter,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
         defaults: dict[str, Any] = {
             "lr": config.learning_rate, "peak": config.learning_rate,
             "momentum": config.momentum, "weight_decay": config.weight_decay,
         }  # fmt: skip
         super().__init__(params, defaults)
-        self._gather, self._scatter = gather, scatter
+        self._gather, self._scatter, self._dtype = gather, scatter, dtype
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
@@ -85,14 +93,14 @@ class Muon(Optimizer):
                 momentum = state["momentum"]
                 momentum.lerp_(p.grad, 1 - group["momentum"])
                 nesterov = p.grad.lerp(momentum, group["momentum"])
-                whole = orthogonalised(self._gather(nesterov, p))
+                whole = orthogonalised(self._gather(nesterov, p).to(self._dtype)).float()
                 update = self._scatter(whole * (0.2 * math.sqrt(max(whole.shape))), p)
                 p.mul_(1 - group["lr"] * group["weight_decay"])
                 p.add_(update, alpha=-group["lr"])
 
 
 def orthogonalised(matrix: Tensor, steps: int = 5, eps: float = 1e-7) -> Tensor:
-    """The nearest semi-orthogonal matrix, roughly: singular values come to lie about 1. [rows, columns], fp32.
+    """The nearest semi-orthogonal matrix, roughly: singular values come to lie about 1. [rows, columns].
 
     The quintic iteration X <- a X + (b X X^T + c (X X^T)^2) X with coefficients chosen for speed over exactness.
     """

@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.distributed import PrefixStore  # type: ignore[attr-defined]
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+from torch.distributed.rendezvous import rendezvous
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from bedplate.errors import RecipeError
+from bedplate.errors import BedplateError, RecipeError
 from bedplate.nn.attention import AttentionLayer
 from bedplate.nn.linear import Linear
 from bedplate.nn.parameters import ParameterInfo, parameter_table
@@ -49,17 +52,25 @@ class Parallel:
             return cls()
         started = not dist.is_initialized()
         if started:
-            dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+            _meet("nccl" if device.startswith("cuda") else "gloo")
         if device.startswith("cuda"):
             torch.cuda.set_device(device)
         kind = device.partition(":")[0]
         mesh = init_device_mesh(kind, (ranks // tensor_ranks, tensor_ranks), mesh_dim_names=("data", "tensor"))
         return cls(dist.get_rank(), ranks, tensor_ranks, mesh, started)
 
-    def stop(self) -> None:
+    def __enter__(self) -> Parallel:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         """Leave, if this run was what brought the processes together."""
         if self.started:
             dist.destroy_process_group()
+        if isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error)):
+            raise BedplateError(
+                f"rank {self.rank}: another process of this run has ended or can't be reached",
+                "Its own message says why. Run the same command again to go on from the last checkpoint.",
+            ) from error
 
     @property
     def data_ranks(self) -> int:
@@ -194,6 +205,14 @@ class Parallel:
         if most is not None:
             torch._foreach_mul_(whole + cut, (most / (norm + 1e-6)).clamp(max=1.0))
         return norm
+
+
+def _meet(backend: str) -> None:
+    """Join the processes of this torchrun. A launch may do so several times, for one run after another, and each needs
+    keys of its own in the store: a process must not find the addresses that another had the last time."""
+    store, rank, ranks = next(rendezvous("env://"))
+    times = store.add(f"bedplate/meetings/{rank}", 1)
+    dist.init_process_group(backend, store=PrefixStore(f"bedplate/{times}", store), rank=rank, world_size=ranks)
 
 
 def _local(tensor: Tensor) -> Tensor:

@@ -44,8 +44,7 @@ def train(config: PretrainConfig, tokens_folder: Path, folder: Path, console: Co
     initialise(net, config.seed)
     total = flops.training_flops_per_token(net, config.length) * config.steps * config.batch * config.length
     placement = place(config, total)
-    parallel = Parallel.start(placement.device, config.tensor_parallel)
-    try:
+    with Parallel.start(placement.device, config.tensor_parallel) as parallel:
         if parallel.leads:
             _announce(console, net, config, placement, parallel)
         data = _data(tokens, config)
@@ -54,8 +53,6 @@ def train(config: PretrainConfig, tokens_folder: Path, folder: Path, console: Co
         scores = trainer.train()
         whole = trainer.whole_model()
         measures = _measures(config, trainer, scores, total, placement, parallel)
-    finally:
-        parallel.stop()
     if parallel.leads:
         _save(model_config, whole, tokenizer, folder / "model")
     return measures
