@@ -192,6 +192,18 @@ def test_overrides_reach_options_inputs_lists_and_new_fields(tmp_path):
     assert str(model.place("steps")) == "override 'model.steps=20'"
 
 
+def test_an_override_stays_in_its_stage(tmp_path):
+    """Aliases and merge keys share what they name; a value set in one stage isn't one of the other's."""
+    text = (
+        "stages:\n  a: &a {do: x, deep: &deep {v: 1}, l: [{v: 1}]}\n  b: *a\n  c: {<<: *a}\n  d: {do: x, deep: *deep}"
+    )
+    recipe = load_recipe(written(tmp_path, text), ["a.deep.v=2", "a.l.0.v=3", "a.steps=4"])
+    assert recipe.stages["a"].options == {"deep": {"v": 2}, "l": [{"v": 3}], "steps": 4}
+    for other in "bc":
+        assert recipe.stages[other].options == {"deep": {"v": 1}, "l": [{"v": 1}]}
+    assert recipe.stages["d"].options == {"deep": {"v": 1}}
+
+
 @pytest.mark.parametrize(
     ("override", "expected"),
     [
@@ -223,6 +235,8 @@ def test_a_typo_gives_file_line_key_what_was_expected_and_the_nearest(tmp_path):
         ("model.steps=3", "must be even, because of the pairs; got 3"),
         ("model.optimizer.rte=3", "stages.model.optimizer.rte: unknown key; expected one of rate; nearest: rate"),
         ("model.optimizer.rate=-1", "stages.model.optimizer.rate: must be greater than 0; got -1"),
+        ("model.steps=false", "stages.model.steps: expected a number; got False (YAML reads yes, no"),
+        ("model.optimizer.rate=yes", "stages.model.optimizer.rate: expected a number; got True"),
         ("model.language=no", "YAML reads yes, no, on and off as true and false"),
     ],
 )

@@ -136,3 +136,29 @@ def test_amounts():
     assert amount(1234, "documents") == "1,234 documents"
     assert amount(1234.5) == "1,234.5"
     assert amount(2500, "B") == "2.5 kB"
+
+
+def test_a_terminal_is_never_given_commands(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    hostile = "a\x1b]0;title\x07b\rc\x9bd\x7fe\u202ef\udcffg\th"
+    for mode in ("plain", "rich"):
+        stream = io.StringIO()
+        stream.isatty = lambda: True  # type: ignore[method-assign]
+        console = Console(mode, stream)  # type: ignore[arg-type]
+        console.say(hostile)
+        console.warn(hostile)
+        console.fail(hostile, hostile)
+        console.table([(hostile,)], ["name"])
+        with console.progress(hostile, 1) as progress:
+            progress.update(1, file=hostile)
+        text = stream.getvalue()
+        assert text.count("a␛]0;title␇b␍c\ufffdd␡e\ufffdf\ufffdg") >= 6
+        assert not {"\x07", "\x9b", "\u202e", "\udcff"} & set(text)
+        assert "b\rc" not in text
+
+
+def test_a_full_disk_behind_stderr_does_not_stop_the_work():
+    stream = open("/dev/full", "w")  # noqa: SIM115
+    Console.plain(stream).say("hello")
+    with pytest.raises(OSError, match="No space left"):
+        stream.close()

@@ -54,3 +54,14 @@ def test_wilson_interval():
 def test_mean_and_error():
     assert mean_and_error([1.0]) == (1.0, None)
     assert mean_and_error([0.0, 1.0, 1.0, 0.0]) == (0.5, pytest.approx(0.288675, abs=1e-6))
+
+
+def test_the_bootstrap_in_pieces_is_the_bootstrap(monkeypatch):
+    """Its memory is bounded by drawing some resamples at a time, which mustn't change them."""
+    from bedplate.evaluate import statistics
+
+    random = np.random.default_rng(0)
+    bits, sizes = random.gamma(2.0, 500.0, 300), random.integers(100, 900, 300).astype(float)
+    whole = ratio_interval(bits, sizes, 7)
+    monkeypatch.setattr(statistics, "DRAWS_AT_ONCE", 1000)
+    assert ratio_interval(bits, sizes, 7) == whole

@@ -6,13 +6,17 @@ import json
 import shutil
 
 import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
 from bedplate.console import Console
 from bedplate.data.packing import PackedRows
 from bedplate.data.tokens import TokenSet
-from bedplate.errors import ArtefactError, InputError, TokenizerError, UserError
+from bedplate.errors import ArtefactError, InputError, RecipeError, TokenizerError, UserError
 from bedplate.evaluate.held_out import documents_seen, sample_held_out, training_documents
+from bedplate.evaluate.language import text_perplexity
+from bedplate.evaluate.scoring import load_for_evaluation
 from bedplate.ledger import open_artefact
 from bedplate.pipeline import verbs
 
@@ -113,15 +117,15 @@ def _within(part, document):
 def test_documents_seen_are_the_first_rows_and_no_more_than_an_epoch(made):
     tokens = TokenSet.open(made["tokens"])
     rows = PackedRows(tokens, "train", 32, seed=0)
-    seen = documents_seen(rows, 5, tokens.boundary_id, None)
+    seen = list(documents_seen(rows, 5, tokens.boundary_id, None))
     targets = np.concatenate([document[1:] for document in seen])
     assert sorted(targets.tolist()) == sorted(rows.rows(0, 5)["targets"].reshape(-1).tolist())
     whole = [tuple(d) for d in training_documents(tokens, None)]
     assert all(any(_within(tuple(part), document) for document in whole) for part in seen)
-    epochs = documents_seen(rows, 10_000, tokens.boundary_id, None)
+    epochs = list(documents_seen(rows, 10_000, tokens.boundary_id, None))
     assert sorted(map(tuple, epochs)) == sorted(whole)
     assert sum(len(d) - 1 for d in documents_seen(rows, 10_000, tokens.boundary_id, 77)) == 96
-    assert len(training_documents(tokens, 77)) < len(whole)
+    assert len(list(training_documents(tokens, 77))) < len(whole)
 
 
 def test_tokens_of_another_tokenizer_are_refused_naming_both(made, tmp_path):
@@ -145,12 +149,50 @@ def test_another_corpus_is_refused_naming_both(made, tmp_path):
 
 
 def test_an_empty_validation_split_is_an_error(made, tmp_path):
-    quiet = {"console": Console.quiet()}
-    sources = [{"folder": str(made["corpus"].path.parent / "raw"), "license": "MIT"}]
-    corpus = verbs.curate({"sources": sources, "validation": 0}, {}, tmp_path / "corpus", **quiet)
-    tokens = verbs.tokenize({}, {"corpus": corpus, "tokenizer": made["tokenizer"]}, tmp_path / "tokens", **quiet)
+    shutil.copytree(made["tokens"].path, tmp_path / "tokens")  # curate makes no such thing, but others may
+    table = pq.read_table(tmp_path / "tokens" / "documents.parquet")
+    pq.write_table(table.filter(pc.equal(table["split"], "train")), tmp_path / "tokens" / "documents.parquet")
     with pytest.raises(InputError, match="validation split has no documents"):
-        verbs.evaluate(QUICK, inputs(made, corpus=corpus, tokens=tokens), tmp_path / "out", **quiet)
+        sample_held_out(TokenSet.open(tmp_path / "tokens"), made["corpus"], max_bytes=None, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"context": 2049}, "context 2049: the model is made for at most 2048"),
+        ({"stride": 33}, "stride 33 with context 32"),
+    ],
+)
+def test_windows_that_cannot_be_are_refused(made, tmp_path, options, says):
+    with pytest.raises(RecipeError, match=says):
+        verbs.evaluate(QUICK | options, inputs(made), tmp_path / "out", console=Console.quiet())
+
+
+def test_no_samples_unless_asked_for(made, tmp_path):
+    """They are samples of Python; most corpora are something else."""
+    artefact = verbs.evaluate({"max_bytes": 2000}, inputs(made), tmp_path / "out", console=Console.quiet())
+    assert "samples" not in artefact.measures
+    assert not (artefact.path / "samples.jsonl").exists()
+
+
+def test_perplexity_of_a_text_in_the_short_form(made, tmp_path, cli):
+    (tmp_path / "text.txt").write_text(source_file(3), encoding="utf-8")
+    shown = cli("--json", "evaluate", made["run"].path, "--text", "text.txt", "--tokens", "40")
+    assert shown.returncode == 0, shown.stderr
+    result = json.loads(shown.stdout)
+    assert result["scored_tokens"] == 39
+    model = load_for_evaluation(made["run"].path)
+    assert result["perplexity"] == pytest.approx(text_perplexity(model, source_file(3), tokens=40), rel=1e-6)
+    for arguments, says in [
+        (["--text", "absent.txt"], "absent.txt: can't be read"),
+        (["--text", "text.txt", "--replace"], "'--replace' belongs to a recipe"),
+        (["--tasks", "piqa", "--replace"], "'--replace' belongs to a recipe"),
+        (["--text", "text.txt", "--tasks", "piqa"], "--tasks and --text together"),
+        (["--text", "text.txt", "--limit", "3"], "--limit and --data belong to --tasks"),
+    ]:
+        refused = cli("evaluate", made["run"].path, *arguments)
+        assert refused.returncode == 2
+        assert says in refused.stderr
 
 
 def test_a_model_without_its_tokenizer_is_refused(made, tmp_path):

@@ -20,7 +20,7 @@ from bedplate.errors import InputError, WeightsError
 from bedplate.families import llama
 from bedplate.families.checkpoint import Checkpoint, write_checkpoint
 from bedplate.families.llama_config import LlamaConfig
-from bedplate.families.model import Model, load
+from bedplate.families.model import Model, load, model_folder
 from bedplate.nn.initialise import initialise
 
 FILE, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -287,6 +287,61 @@ def test_a_broken_config_is_refused(tmp_path: Path, model: Model, content: str) 
     (tmp_path / "config.json").write_bytes(content.encode("utf-8", "surrogateescape"))
     with pytest.raises(InputError, match=r"config\.json"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"eos_token_id": 2.0},
+        {"eos_token_id": "x"},
+        {"eos_token_id": True},
+        {"eos_token_id": 10**9},
+        {"eos_token_id": 11},
+        {"eos_token_id": [1, -1]},
+        {"eos_token_id": [[1]]},
+        {"eos_token_id": {"a": 1}},
+        {"bos_token_id": [1]},
+        {"pad_token_id": 11},
+    ],
+)
+def test_a_token_that_the_model_lacks_is_refused(tmp_path: Path, model: Model, said: dict[str, Any]) -> None:
+    model.save(tmp_path)
+    (tmp_path / "generation_config.json").write_text(json.dumps(said))
+    with pytest.raises(InputError, match=rf"generation_config\.json: {next(iter(said))} is .*tokens 0 to 10"):
+        load(tmp_path)
+
+
+def test_tokens_that_the_model_has_are_read(tmp_path: Path, model: Model) -> None:
+    model.save(tmp_path)
+    said = {"bos_token_id": None, "eos_token_id": [0, 10], "pad_token_id": -1}
+    (tmp_path / "generation_config.json").write_text(json.dumps(said))
+    assert load(tmp_path).generation == said
+
+
+@pytest.mark.parametrize(
+    ("keys", "named"),
+    [
+        ({"intermediate_size": 10**12}, "weights don't fit"),
+        ({"intermediate_size": 10**18}, "intermediate_size"),
+        ({"vocab_size": 10**15}, "weights don't fit"),
+        ({"vocab_size": 10**18}, "vocab_size"),
+    ],
+)
+def test_sizes_that_the_file_cant_have_allocate_nothing(
+    tmp_path: Path, model: Model, keys: dict[str, Any], named: str
+) -> None:
+    model.save(tmp_path)
+    found = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(found | keys))
+    with pytest.raises(WeightsError, match=named):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("asked", ["runs/quikstart", "runs/quikstart/release"])
+def test_a_mistyped_folder_is_said_with_its_neighbour(tmp_path: Path, asked: str) -> None:
+    (tmp_path / "runs" / "quickstart" / "release").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"no such folder; nearest: .*runs/quickstart\n"):
+        model_folder(tmp_path / asked)
 
 
 def test_a_run_is_loaded_by_the_model_inside(tmp_path: Path, model: Model) -> None:

@@ -129,6 +129,7 @@ def test_a_model_is_fetched_at_a_commit_that_is_recorded(hub, hf_folder, tmp_pat
     assert any(path.endswith("model.safetensors") for path in fetched)
     assert not any(path.endswith(".bin") or "original" in path for path in fetched)
     assert run(hub, tmp_path, "org/tiny", COMMIT)["cached"]
+    assert run(hub, tmp_path, "hub:org/tiny")["cached"]
 
 
 def test_what_the_hub_lacks_is_said(hub, hf_folder, tmp_path):

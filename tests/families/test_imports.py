@@ -156,6 +156,32 @@ def test_a_revision_of_a_local_folder_is_a_mistake(hf_folder, tmp_path):
         import_model(hf_folder(), tmp_path / "out", revision="main", console=Console.quiet())
 
 
+def test_a_mistyped_path_is_no_question_to_the_hub(tmp_path, monkeypatch):
+    (tmp_path / "runs" / "quickstart").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"runs/quikstart: no such file or folder; nearest: runs/quickstart\n.*hub:"):
+        import_model("runs/quikstart", tmp_path / "out", console=Console.quiet())
+
+
+@pytest.mark.parametrize("source", ["hub:", "hub:name", "hub:a/b/c", "hub:/etc/passwd", "hub:../x"])
+def test_a_hub_name_that_is_none_is_refused(tmp_path, source):
+    with pytest.raises(InputError, match=r"no model on the hub is called so"):
+        import_model(source, tmp_path / "out", console=Console.quiet())
+
+
+def test_what_means_the_hub(tmp_path, monkeypatch):
+    from bedplate.families.hub import hub_id
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here" / "model").mkdir(parents=True)
+    assert hub_id("hub:here/model") == "here/model"
+    assert hub_id("here/model", "main", plain=True) is None
+    assert hub_id("here/other", plain=True) is None
+    assert hub_id("here/other", "main") == "here/other"
+    assert hub_id("org/name") is None
+    assert hub_id("org/name", plain=True) == hub_id("org/name", "main") == "org/name"
+
+
 def test_a_branch_in_a_recipe_must_be_pinned(tmp_path):
     from bedplate.families.imports import ImportConfig, locate
 

@@ -67,6 +67,21 @@ def test_what_is_not_there_is_said(tmp_path):
 
 def test_a_hub_id_that_cannot_be_had_is_an_input_error():
     with pytest.raises(InputError, match="nobody/nothing"):
+        bedplate.load("hub:nobody/nothing")
+    with pytest.raises(InputError, match="nobody/nothing"):
+        bedplate.load("nobody/nothing", revision="main")
+
+
+def test_a_mistyped_folder_is_no_question_to_the_hub(tmp_path, monkeypatch):
+    def ask(*_):
+        raise AssertionError("the hub was asked")
+
+    monkeypatch.setattr("bedplate.generate.model.pin", ask)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "quickstart").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"runs/quikstart: no such folder; nearest: runs/quickstart\n.*hub:org"):
+        bedplate.load("runs/quikstart")
+    with pytest.raises(InputError, match=r"nobody/nothing: no such folder\n.*hub:org"):
         bedplate.load("nobody/nothing")
 
 

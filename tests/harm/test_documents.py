@@ -60,7 +60,7 @@ SOURCES = {
     "parquet: good.parquet, text_field: body": ['good.parquet: no column "body" (columns: text, number)'],
     "parquet: good.parquet, text_field: number": ['the column "number" holds int64, not text'],
     "text: binary/a.bin": ["a.bin: no text in it"],
-    "text: good.jsonl": ["1 document kept, of which the validation split gets none", "validation=0 needs no"],
+    "text: good.jsonl": ["1 document kept, of which the validation split gets none", "another share in `validation`"],
     "text: /dev/zero": ["/dev/zero: neither a file nor a folder, so it may have no end"],
     "text: pipe": ["pipe: neither a file nor a folder"],
     "text: loop": ["loop: no such file or folder"],
@@ -102,7 +102,7 @@ def test_once_the_line_is_mended_the_same_command_works(bench, perform):
     path = bench / "notes.jsonl"
     path.write_text(FILES["corrupt.jsonl"])
     (bench / "notes.yaml").write_text(
-        "stages: {corpus: {do: curate, sources: [{jsonl: notes.jsonl, license: MIT}], validation: 0}}"
+        "stages: {corpus: {do: curate, sources: [{jsonl: notes.jsonl, license: MIT}], validation: 0.2}}"
     )
     bad, skipping = perform(
         bench, [["run", "notes.yaml"], ["run", "notes.yaml", "corpus.on_error=skip", "corpus.out=runs/skipped"]]

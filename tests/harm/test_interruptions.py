@@ -31,6 +31,7 @@ def stop_at(process: subprocess.Popen[str], heading: str, number: int) -> tuple[
     return process.returncode, "".join(told)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("stage", ["corpus", "tokenizer", "tokens", "model", "evaluation", "release"])
 def test_a_signal_at_each_stage(bench, perform, start, stages, litter, stage, number):
@@ -63,6 +64,36 @@ def test_ctrl_c_before_anything_has_begun(bench, start):
         assert process.returncode in (130, -signal.SIGINT), text
         assert "this is our fault" not in text
         assert not (bench / "elsewhere").exists()
+
+
+DEAF = """
+import signal, time
+from bedplate import Config, Stage
+
+
+class Falling:
+    def __del__(self):
+        signal.raise_signal({number})  # what its handler raises, Python drops here
+
+
+def work(config, inputs, work):
+    Falling()
+    time.sleep(60)
+
+
+DEAF = Stage("deaf", 1, "toy", Config, {{}}, "deaf:work")
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_python_drops_comes_again(tmp_path, start, number):
+    (tmp_path / "deaf.py").write_text(DEAF.format(number=int(number)))
+    (tmp_path / "deaf.yaml").write_text('stages: {x: {do: "deaf:DEAF"}}')
+    process = start(tmp_path, "run", "deaf.yaml")
+    _, text = process.communicate(timeout=30)
+    assert process.returncode == 128 + number
+    assert STOPPED in text
+    assert "Exception ignored" not in text
 
 
 def test_two_runs_on_one_folder(bench, perform, start):

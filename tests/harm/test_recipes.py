@@ -145,7 +145,7 @@ def test_commands_that_name_no_recipe(workshop, perform):
 
 def test_anchors_and_merges_are_good_yaml(bench, perform):
     (bench / "anchors.yaml").write_text(
-        "name: anchors\nstages:\n  a: &a {do: curate, sources: [{folder: docs, license: MIT}], validation: 0}\n"
+        "name: anchors\nstages:\n  a: &a {do: curate, sources: [{folder: docs, license: MIT}], validation: 0.1}\n"
         "  b: {<<: *a, validation: 0.2}\n"
     )
     (said,) = perform(bench, [["run", "anchors.yaml"]])

@@ -11,7 +11,7 @@ from toy_stages import JOIN, READ, WRITE, JoinConfig, ReadConfig, WriteConfig
 from bedplate.console import Console
 from bedplate.ledger import open_artefact, produce
 from bedplate.ledger.description import describe, facts
-from bedplate.ledger.lineage import lineage, raw_sources
+from bedplate.ledger.lineage import MOST_ANCESTORS, lineage, raw_sources
 from bedplate.ledger.manifest import MANIFEST
 
 
@@ -66,7 +66,27 @@ def test_a_circle_ends(family):
     manifest = json.loads(path.read_text())
     manifest["inputs"][0].update(path=".", digest=manifest["digest"])
     path.write_text(json.dumps(manifest))
-    assert len(list(lineage(open_artefact(family.path)).walk())) == 101
+    around = lineage(open_artefact(family.path))
+    assert [a.remark for a in around.walk()] == ["", "its manifests go in a circle here"]
+
+
+def test_manifests_that_multiply_end(family):
+    """Two inputs that are itself, and a ladder whose rungs each name the one below twice: 2 to the 40th ancestors."""
+    path = family.path / MANIFEST
+    manifest = json.loads(path.read_text())
+    itself = manifest["inputs"][0] | {"path": ".", "digest": manifest["digest"]}
+    path.write_text(json.dumps(manifest | {"inputs": [itself, itself]}))
+    assert len(list(lineage(open_artefact(family.path)).walk())) == 3
+    for rung in range(40):
+        below = itself | {"path": f"../{rung - 1}" if rung else "../none"}
+        folder = family.path.parent / str(rung)
+        folder.mkdir()
+        (folder / MANIFEST).write_text(json.dumps(manifest | {"inputs": [below, below]}))
+    ladder = lineage(open_artefact(family.path.parent / "39"))
+    found = list(ladder.walk())
+    assert len(found) == MOST_ANCESTORS + 1
+    assert any("more than 10,000 ancestors" in a.remark for a in found)
+    assert len(describe(open_artefact(family.path.parent / "39"))) < 1 << 20
 
 
 def test_description_and_facts(family, tmp_path, monkeypatch):

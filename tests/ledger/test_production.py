@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -23,7 +24,9 @@ from toy_stages import (
 from bedplate.console import Console
 from bedplate.errors import ArtefactError, InternalError, StorageError
 from bedplate.ledger import open_artefact, produce
+from bedplate.ledger.commit import REMOVED
 from bedplate.ledger.manifest import MANIFEST
+from bedplate.ledger.place import check_settings
 
 
 def make(stage, config, out, inputs=None, **options):
@@ -287,3 +290,62 @@ def test_what_a_kill_in_a_swap_left_is_not_mistaken_for_work(written, tmp_path):
     (tmp_path / "new").rename(tmp_path / "out")
     assert make(WRITE, WriteConfig(text="bye"), tmp_path / "out").cached
     assert names(tmp_path) == ["out"]
+
+
+def test_only_what_our_own_swap_left_is_removed(tmp_path):
+    """The name alone says nothing: people call their own folders so."""
+    out = tmp_path / "o[3]"
+    make(WRITE, WriteConfig(text="hello"), out)
+    shutil.copytree(out, tmp_path / "o[3].replaced-4711")
+    shutil.copytree(out, tmp_path / "o[3].replaced-4712")
+    (tmp_path / "o[3].replaced-4712" / MANIFEST).rename(tmp_path / "o[3].replaced-4712" / REMOVED)
+    shutil.copytree(out, tmp_path / "o[3].replaced-mybackup")
+    shutil.copytree(out, tmp_path / "o3.replaced-4711")
+    (tmp_path / "o[3].replaced-12").mkdir()
+    (tmp_path / "o[3].replaced-12" / "diary.txt").write_text("mine")
+    (tmp_path / "o[3].replaced-13").write_text("mine")
+    (tmp_path / "o[3].replaced-14").symlink_to("o3.replaced-4711")
+    assert make(WRITE, WriteConfig(text="hello"), out).cached
+    kept = ["o3.replaced-4711", "o[3]", *(f"o[3].replaced-{end}" for end in ("12", "13", "14", "mybackup"))]
+    assert names(tmp_path) == kept
+    assert (tmp_path / "o[3].replaced-12" / "diary.txt").read_text() == "mine"
+
+
+def test_what_was_being_removed_isn_t_gone_on_with(written, tmp_path):
+    partial = tmp_path / f"new.partial-{written.key[:16]}"
+    shutil.copytree(written.path, partial)
+    (partial / MANIFEST).rename(partial / REMOVED)
+    (partial / "stale.txt").write_text("of the old one")
+    made = make(WRITE, WriteConfig(text="hello"), tmp_path / "new")
+    assert not (made.path / "stale.txt").exists()
+
+
+def test_a_stage_that_can_t_resume_leaves_nothing_half_made(tmp_path):
+    stage = dataclasses.replace(FAIL, resumes=False)
+    for how, error in (("bug", ValueError), ("rust", StorageError), ("link", InternalError)):
+        with pytest.raises(error) as caught:
+            make(stage, FailConfig(how=how), tmp_path / "out")
+        assert names(tmp_path) == []
+        if error is StorageError:
+            assert caught.value.fix.startswith("Nothing half-made is left behind.")
+
+
+def test_what_a_kill_left_of_a_stage_that_can_t_resume_isn_t_gone_on_with(tmp_path):
+    made = make(WRITE, WriteConfig(text="hello"), tmp_path / "out")
+    left = tmp_path / f"out.partial-{made.key[:16]}"
+    made.path.rename(left)
+    (left / MANIFEST).unlink()
+    (left / "stale.txt").write_text("from before")
+    again = make(dataclasses.replace(WRITE, resumes=False), WriteConfig(text="hello"), tmp_path / "out")
+    assert names(again.path) == [MANIFEST, "more", "text.txt"]
+
+
+def test_other_settings_are_told_before_anything_runs(written, tmp_path):
+    check_settings(WRITE, WriteConfig(text="hello", workers=5), written.path)
+    check_settings(WRITE, WriteConfig(text="bye"), tmp_path / "free")
+    with pytest.raises(ArtefactError, match="text: 'hello' there, 'bye' asked for"):
+        check_settings(WRITE, WriteConfig(text="bye"), written.path)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("mine")
+    with pytest.raises(ArtefactError, match="isn't an artefact of Bedplate's, so it won't be touched"):
+        check_settings(WRITE, WriteConfig(text="bye"), tmp_path / "mine")

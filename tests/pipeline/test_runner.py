@@ -8,7 +8,7 @@ import pytest
 
 import bedplate
 from bedplate.console import Console
-from bedplate.errors import ArtefactError, RecipeError
+from bedplate.errors import ArtefactError, InputError, RecipeError
 from bedplate.pipeline.next_commands import next_commands
 from bedplate.pipeline.plan import plan, upto
 
@@ -61,6 +61,55 @@ def test_a_change_runs_what_depends_on_it_and_nothing_else(recipe):
         "last": False,
         "three": True,
     }
+
+
+def test_a_later_stages_missing_sources_are_told_before_an_earlier_one_runs(recipe):
+    recipe.write_text(RECIPE + '  four: {do: "toy_stages:READ", path: nowhere.txt}\n')
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.txt"):
+        run(recipe)
+    assert not recipe.with_name("runs").exists()
+
+
+def test_sources_that_an_earlier_stage_makes_are_waited_for(recipe):
+    recipe.write_text(RECIPE + '  zz: {do: "toy_stages:READ", path: runs/toys/one/text.txt}\n')
+    assert run(recipe)["zz"].file("text.txt").read_text() == "first"
+
+
+TRAINING = """\
+name: foreseen
+stages:
+  corpus: {do: curate, sources: [{folder: raw, license: MIT}]}
+  tokenizer: {do: train-tokenizer, inputs: {corpus: corpus}}
+  tokens: {do: tokenize, inputs: {corpus: corpus, tokenizer: tokenizer}}
+  model:
+    do: pretrain
+    inputs: {tokens: tokens}
+    steps: 2
+    length: 32
+    architecture: {hidden_size: 8, intermediate_size: 8, num_hidden_layers: 1, num_attention_heads: 2,
+                   max_position_embeddings: 64}
+  evaluation: {do: evaluate, inputs: {run: model, tokens: tokens, corpus: corpus}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("overrides", "error", "says"),
+    [
+        (["corpus.sources.0.folder=nowhere"], InputError, "nowhere: no such file or folder"),
+        (["evaluation.tasks=[piqa]", "evaluation.task_data=raw"], InputError, "task piqa: no .* in raw"),
+        (["evaluation.context=65"], RecipeError, "stages.evaluation: context 65: the model is made for at most 64"),
+        (["evaluation.stride=33"], RecipeError, "stages.evaluation: stride 33 with context 32"),
+        (["evaluation.stride=9", "evaluation.context=8"], RecipeError, "stride 9 with context 8"),
+        (["model.length=65"], RecipeError, "length 65 is more than architecture.max_position_embeddings 64"),
+    ],
+)
+def test_what_can_be_known_beforehand_is_told_beforehand(recipe, overrides, error, says):
+    recipe.write_text(TRAINING)
+    (recipe.parent / "raw").mkdir()
+    (recipe.parent / "raw" / "a.txt").write_text("text")
+    with pytest.raises(error, match=says):
+        run(recipe, *overrides)
+    assert not (recipe.parent / "runs").exists()
 
 
 def test_one_stage_with_what_it_needs(recipe):

@@ -38,6 +38,15 @@ def test_stage_is_what_it_says(verb):
         assert field.text
 
 
+def test_the_other_commands_are_functions_too():
+    """As README says: each verb is a Python function. Fetched on first use, since some of them bring torch."""
+    for name in ("run", "import_model", "export_model", "chat", "evaluate_model", "evaluate_text", "show", "doctor"):
+        assert callable(getattr(bedplate.verbs, name))
+        assert name in dir(bedplate.verbs)
+    with pytest.raises(AttributeError, match="no attribute 'shwo'"):
+        _ = bedplate.verbs.shwo
+
+
 def test_declarations_import_nothing_heavy():
     """A recipe is checked, and help shown, before torch is paid for."""
     script = (
@@ -49,5 +58,7 @@ def test_declarations_import_nothing_heavy():
 
 
 def test_a_verbs_function_checks_its_options(tmp_path):
-    with pytest.raises(RecipeError, match=r"stages\.corpus\.sourcez: unknown key"):
+    with pytest.raises(RecipeError, match=r"stages\.corpus\.sourcez: unknown key") as caught:
         bedplate.verbs.curate({"sourcez": 1}, {}, tmp_path / "corpus")
+    # In a recipe `do`, `inputs` and `out` stand beside the options; here they would be wrong.
+    assert "expected one of sources, validation, largest_document, on_error; nearest: sources" in str(caught.value)

@@ -15,6 +15,7 @@ from bedplate.families.model import Model, load
 from bedplate.ledger import open_artefact
 from bedplate.pipeline import verbs
 from bedplate.release.card import HUB_LICENSES
+from bedplate.release.facts import data_sources
 
 SHAPE = {
     "hidden_size": 32,
@@ -95,6 +96,21 @@ def test_the_card_has_a_header_and_every_fact_a_status(released, made):
     assert released.measures["missing_facts"] == ["limitations", "contact"]
     assert evaluation["verdict"] in body
     assert made["corpus"].digest[:16] in facts["corpus"]
+
+
+def test_each_source_of_the_corpus_keeps_its_own_licence(tmp_path):
+    """Also where one of them gave nothing: the licences aren't those of the neighbours."""
+    (tmp_path / "a.jsonl").write_text("\n")
+    (tmp_path / "b.jsonl").write_text("".join(f'{{"text": "b {n}"}}\n' for n in range(40)))
+    (tmp_path / "c.jsonl").write_text('{"text": "c"}\n')
+    licenses = {"a": "CC0-1.0", "b": "MIT", "c": "CC-BY-4.0"}
+    sources = [{"jsonl": str(tmp_path / f"{name}.jsonl"), "license": license} for name, license in licenses.items()]
+    corpus = verbs.curate({"sources": sources, "validation": 0.3}, {}, tmp_path / "corpus", **QUIET)
+    assert [(s.name, s.license, s.read, s.kept) for s in data_sources(corpus)] == [
+        ("a.jsonl", "CC0-1.0", 0, 0),
+        ("b.jsonl", "MIT", 40, 40),
+        ("c.jsonl", "CC-BY-4.0", 1, 1),
+    ]
 
 
 def test_names_and_attested_texts_cannot_break_out(released):

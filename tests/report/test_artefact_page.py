@@ -14,7 +14,9 @@ from bedplate.config import Config
 from bedplate.console import Console
 from bedplate.errors import ArtefactError, StorageError
 from bedplate.ledger import SourceInput, Stage, produce
+from bedplate.pipeline import verbs
 from bedplate.report.artefact_page import artefact_page, page_path, write_page
+from bedplate.report.corpus import _count
 
 HOSTILE = "<script>alert(1)</script>"
 
@@ -144,3 +146,21 @@ def test_a_place_that_may_not_be_written(made, tmp_path):
     folder.chmod(0o500)
     with pytest.raises(StorageError):
         write_page(run)
+
+
+def test_documents_are_counted_under_the_source_they_are_from(tmp_path, check_page):
+    """By its name, whether a document is a line of a file, a line of a file in a folder, or a file."""
+    (tmp_path / "x.jsonl").write_text("".join(f'{{"text": "x {n}"}}\n' for n in range(11)))
+    (tmp_path / "many").mkdir()
+    (tmp_path / "many" / "y.jsonl").write_text("".join(f'{{"text": "y {n}"}}\n' for n in range(12)))
+    (tmp_path / "z.txt").write_text("z")
+    sources = [
+        {"jsonl": str(tmp_path / "x.jsonl"), "license": "MIT"},
+        {"jsonl": str(tmp_path / "many"), "license": "MIT"},
+        {"text": str(tmp_path / "z.txt"), "license": "MIT", "name": "C#1"},
+    ]
+    corpus = verbs.curate({"sources": sources, "validation": 0.3}, {}, tmp_path / "corpus", console=Console.quiet())
+    files = sorted(corpus.path.glob("part-*.parquet"))
+    counts = _count(files, "source", corpus.measures["sources"])
+    assert {label: count.documents for label, count in counts.items()} == {"x.jsonl": 11, "many": 12, "C#1": 1}
+    check_page(artefact_page(corpus))

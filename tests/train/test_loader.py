@@ -40,6 +40,7 @@ class FewRows(UnevenRows):
 def test_validation_rows_count_once_and_ranks_stay_in_step(count, ranks):
     each = [list(validation_batches(FewRows(count), 2, Parallel(rank, ranks), CPU)) for rank in range(ranks)]
     assert len({len(batches) for batches in each}) == 1
+    assert len({tuple(batch["tokens"].shape) for batches in each for batch in batches}) == 1
     counted = [
         row.tolist()
         for batches in each

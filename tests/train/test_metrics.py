@@ -8,7 +8,7 @@ import math
 import pytest
 import torch
 
-from bedplate.errors import InputError
+from bedplate.errors import ArtefactError, InputError
 from bedplate.train.loop import Clock
 from bedplate.train.metrics import Metrics, Outcome, Unlogged
 
@@ -28,6 +28,12 @@ def test_lines_beyond_the_checkpoint_are_cut(tmp_path):
     with Metrics(path, 0):
         pass
     assert path.read_bytes() == b""
+
+
+def test_a_file_that_lost_lines_is_not_gone_on_with(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n')
+    with pytest.raises(ArtefactError, match=r"metrics.jsonl: shorter than its checkpoint says \(40 bytes\)"):
+        Metrics(tmp_path / "metrics.jsonl", 40)
 
 
 def test_a_line_holds_nothing_that_json_has_not(tmp_path):

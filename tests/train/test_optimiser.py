@@ -85,7 +85,7 @@ def test_muon_is_that_of_torch(shape, decay, dtype):
         ours.grad, theirs.grad = gradient.clone(), gradient.clone()
         mine.step()
         reference.step()
-        tolerance = 0.02 if dtype == torch.float32 else 0.04  # two roundings
+        tolerance = 0.02 if dtype == torch.float32 else 0.03  # two roundings
         assert (ours - theirs).norm() < tolerance * (theirs - before).norm()
 
 

@@ -75,6 +75,22 @@ def test_a_process_that_dies_ends_the_others_and_loses_no_step(make_runner, undi
     assert_close(runner, undisturbed)
 
 
+@pytest.mark.slow
+def test_a_signal_to_the_launcher_keeps_a_step_of_all(make_runner, undisturbed):
+    runner = make_runner(log_every=1)
+    process = runner.start(processes=2)
+    runner.wait_for(process, 50)
+    process.terminate()
+    code, said = runner.finish(process)
+    assert code != 0
+    assert said.count("SIGTERM: finishing this step and keeping it") == 1
+    assert "another process of this run has ended" not in said
+    assert not runner.workers()
+    runner.options["log_every"] = 4
+    assert "going on from step" in runner.complete(processes=2)
+    assert [row["step"] for row in runner.metrics()][-1] == 240
+
+
 @pytest.mark.parametrize(
     ("processes", "options", "problem"),
     [

@@ -111,7 +111,7 @@ def _signal_again(unraisable: sys.UnraisableHookArgs) -> None:
     if number is None:
         sys.__unraisablehook__(unraisable)
         return
-    again = threading.Timer(0.05, signal.raise_signal, (number,))
+    again = threading.Timer(0.05, signal.pthread_kill, (threading.main_thread().ident, number))
     again.daemon = True
     again.start()
 

@@ -104,27 +104,44 @@ def evaluate(
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="With a MODEL: at most so many items of each task.")] = None,
     data: Annotated[Path | None, typer.Option(help="With a MODEL: the folder that holds the tasks' data.")] = None,
+    text: Annotated[
+        Path | None, typer.Option(help="With a MODEL: a text file, for the perplexity of its beginning.")
+    ] = None,
+    tokens: Annotated[int, typer.Option(min=2, help="With --text: how much of it.")] = 1024,
     replace: Replace = False,
 ) -> None:
-    """Measure a model: a recipe's evaluate stage, or named tasks on any model.
+    """Measure a model: a recipe's evaluate stage, or named tasks or a text on any model.
 
     Examples: bedplate evaluate recipes/quickstart.yaml
 
-    bedplate evaluate runs/quickstart/release --tasks arc_easy,piqa --limit 200 --data ../shared/data
+    bedplate evaluate runs/quickstart/release --tasks arc_easy,piqa --limit 200 --data tasks-data
+
+    bedplate evaluate runs/quickstart/release --text book.txt --tokens 4096
     """
-    if tasks is None:
+    if tasks is None and text is None:
         if limit is not None or data is not None:
             raise RecipeError("--limit and --data belong to --tasks", "For example: --tasks arc_easy,piqa --limit 200")
         if target.is_dir():
-            raise RecipeError(f"{target}: a folder, not a recipe", "To evaluate a model, say on what: --tasks a,b")
+            raise RecipeError(
+                f"{target}: a folder, not a recipe", "To evaluate a model, say on what: --tasks a,b or --text FILE"
+            )
         _perform(context, target, words, replace, verb="evaluate")
         return
-    from bedplate.evaluate.short import evaluate_model
+    from bedplate.evaluate.short import evaluate_model, evaluate_text
 
     console: Console = context.obj
-    names = [name.strip() for name in tasks.split(",") if name.strip()]
-    if stray := words:
-        raise RecipeError(f"{stray[0]!r} belongs to a recipe, and --tasks to a model", "Give one or the other.")
+    if stray := [*(words or []), *(["--replace"] if replace else [])]:
+        raise RecipeError(
+            f"{stray[0]!r} belongs to a recipe, and --tasks and --text to a model", "Give one or the other."
+        )
+    if tasks is None and text is not None:
+        if limit is not None or data is not None:
+            raise RecipeError("--limit and --data belong to --tasks, not to --text", "Leave them out.")
+        answer(evaluate_text(target, text, tokens, console), console)
+        return
+    if text is not None:
+        raise RecipeError("--tasks and --text together", "Give them one after the other.")
+    names = [name.strip() for name in (tasks or "").split(",") if name.strip()]
     answer(evaluate_model(target, names, limit, data, console), console)
 
 

@@ -26,6 +26,11 @@ def amount(value: float, unit: str = "") -> str:
     return f"{number} {unit}".rstrip()
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 document`, `1,234 documents`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def bytes_text(value: float) -> str:
     """Bytes in decimal units: `999 B`, `1.2 kB`, `3.4 GB`."""
     if round(abs(value)) < 1000:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from bedplate.console.figures import counted
 from bedplate.data.corpus import CORPUS_SCHEMA, DROPPED, DROPPED_SCHEMA, ParquetTable
 from bedplate.data.curate import CurateConfig, Source
 from bedplate.data.sources import Failure, RawDocument, find, read, root
@@ -172,17 +173,14 @@ def _check_splits(config: CurateConfig, account: _Account) -> None:
         counts = account.measures()
         why = ", ".join(f"{reason} {count:,}" for reason, count in (counts["dropped"] | counts["failed"]).items())
         raise InputError(
-            f"{names}: no text in it: {_documents(counts['read'])} read, none kept" + (f" ({why})" if why else ""),
+            f"{names}: no text in it: {counted(counts['read'], 'document')} read, none kept"
+            + (f" ({why})" if why else ""),
             "Check that the sources hold text, and the limit largest_document.",
         )
     for split in ("train", "validation"):
         if not account.documents[split]:
             raise InputError(
-                f"{names}: {_documents(account.total_kept)} kept, of which the {split} split gets none "
+                f"{names}: {counted(account.total_kept, 'document')} kept, of which the {split} split gets none "
                 f"(validation={config.validation})",
                 "Give more or smaller documents, or another share in `validation`.",
             )
-
-
-def _documents(count: int) -> str:
-    return "1 document" if count == 1 else f"{count:,} documents"

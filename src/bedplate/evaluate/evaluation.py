@@ -21,7 +21,7 @@ from bedplate.evaluate.held_out import HeldOut, documents_seen, sample_held_out,
 from bedplate.evaluate.ngram import NgramModel
 from bedplate.evaluate.page import evaluation_page
 from bedplate.evaluate.scoring import load_for_evaluation
-from bedplate.evaluate.stage import EvaluateConfig
+from bedplate.evaluate.stage import EvaluateConfig, check_windows
 from bedplate.families.model import Model
 from bedplate.ledger.artefact import Artefact
 from bedplate.ledger.atomic import atomic_write
@@ -39,11 +39,13 @@ def evaluate(config: EvaluateConfig, inputs: Mapping[str, Any], work: Work) -> N
     check_origin(inputs["tokens"], corpus)
     model = load_for_evaluation(run.path, config.compute_dtype)
     check_tokenizer(model, run.path, tokens)
+    longest = model.config.max_position_embeddings
+    windows = check_windows(config, run.config.get("length") or longest, longest)
     held_out = sample_held_out(tokens, corpus, max_bytes=config.max_bytes, seed=config.seed)
 
     drawn: list[dict[str, Any]] = []
     result: dict[str, Any] = {"model": _describe(model, run)}
-    result["language"] = _language(model, run, inputs["tokens"], tokens, held_out, config, work.console)
+    result["language"] = _language(model, run, inputs["tokens"], tokens, held_out, windows, config, work.console)
     if config.samples:
         result["samples"], drawn = _samples(model, tokens, held_out, config, work.console)
         write_jsonl(work.path / "samples.jsonl", drawn)
@@ -102,13 +104,13 @@ def _language(
     tokens_artefact: Artefact,
     tokens: TokenSet,
     held_out: HeldOut,
+    windows: tuple[int, int],
     config: EvaluateConfig,
     console: Console,
 ) -> dict[str, Any]:
-    context = config.context or run.config.get("length") or model.config.max_position_embeddings
-    stride = language.checked_stride(context, config.stride)
-    windows = sum(len(language.windows_of(document, context, stride)) for document in held_out.tokens)
-    with console.progress("held-out text", windows, "windows") as progress:
+    context, stride = windows
+    count = sum(len(language.windows_of(document, context, stride)) for document in held_out.tokens)
+    with console.progress("held-out text", count, "windows") as progress:
         spread = language.score_documents(
             model,
             held_out.tokens,
@@ -143,10 +145,12 @@ def _ngrams(
     notes: list[str] = []
     contenders = []
     limit = config.ngram_tokens
-    for label, documents in (
-        ("same tokens", _seen(run, tokens_artefact, tokens, limit, notes)),
-        ("all tokens", training_documents(tokens, limit)),
+    # One after the other: neither the documents nor the counts of both are ever in memory together.
+    for label, find in (
+        ("same tokens", lambda: _seen(run, tokens_artefact, tokens, limit, notes)),
+        ("all tokens", lambda: training_documents(tokens, limit)),
     ):
+        documents = find()
         if documents is None:
             continue
         ngram = NgramModel.train(documents, tokens.vocab_size, config.ngram_order)
@@ -161,7 +165,7 @@ def _ngrams(
 
 def _seen(
     run: Artefact, tokens_artefact: Artefact, tokens: TokenSet, limit: int | None, notes: list[str]
-) -> list[Any] | None:
+) -> Iterable[Any] | None:
     """The training documents that the model saw, or None with a note where this run can't say."""
     if run.manifest.stage != "pretrain":
         notes.append("The model isn't a pretraining run's, so no n-gram model of the same tokens can be made.")

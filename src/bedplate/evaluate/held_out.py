@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -105,28 +105,28 @@ def _texts(corpus: Artefact, wanted: Sequence[str], tokens: TokenSet) -> list[st
     return [found[key] for key in wanted]
 
 
-def training_documents(tokens: TokenSet, limit: int | None) -> list[Ints]:
+def training_documents(tokens: TokenSet, limit: int | None) -> Iterator[Ints]:
     """Training documents as BOS t1 .. tn END, in the artefact's order, until `limit` tokens are reached."""
     edge = np.array([tokens.boundary_id])
-    result, total = [], 0
+    total = 0
     for i in range(len(tokens.documents("train"))):
         if limit is not None and total >= limit:
             break
-        result.append(np.concatenate([edge, tokens.document("train", i).astype(np.int64), edge]))
-        total += len(result[-1]) - 1
-    return result
+        document = tokens.document("train", i)
+        yield np.concatenate([edge, document.astype(np.int64), edge])
+        total += len(document) + 1
 
 
-def documents_seen(rows: PackedRows, count: int, boundary: int, limit: int | None) -> list[Ints]:
+def documents_seen(rows: PackedRows, count: int, boundary: int, limit: int | None) -> Iterator[Ints]:
     """What the first `count` training rows show, as documents BOS t1 .. tn END or the parts of one that were seen.
 
-    Rows that follow each other in the stream are joined again. A second look at a document adds nothing: what lies beyond
-    the first epoch is left out, as counting a text twice only misleads Kneser-Ney. `limit` bounds the number of targets, up to whole
-    rows.
+    Rows that follow each other in the stream are joined again. A second look at a document adds nothing: what lies
+    beyond the first epoch is left out, as counting a text twice only misleads Kneser-Ney. `limit` bounds the number of
+    targets, up to whole rows.
     """
     count = min(count, rows.rows_per_epoch, count if limit is None else -(-limit // rows.length))
     if not count:
-        return []
+        return
     parts = [rows.rows(first, min(ROWS_AT_ONCE, count - first)) for first in range(0, count, ROWS_AT_ONCE)]
     places = np.array([rows.place(row) for row in range(count)])
     order = np.argsort(places)
@@ -137,4 +137,5 @@ def documents_seen(rows: PackedRows, count: int, boundary: int, limit: int | Non
     starts = np.flatnonzero(begins.reshape(-1)[:size])
     ends = np.append(starts[1:], size)
     flat, after = stream.reshape(-1), following.reshape(-1)
-    return [np.append(flat[a:b], after[b - 1]) for a, b in zip(starts, ends, strict=True)]
+    for a, b in zip(starts, ends, strict=True):
+        yield np.append(flat[a:b], after[b - 1])

@@ -94,7 +94,12 @@ def checked_stride(context: int, stride: int | None) -> int:
 
 
 def text_perplexity(model: Model, text: str, *, tokens: int | None = 1024, context: int | None = None) -> float:
-    """Perplexity of the first `tokens` tokens of a plain text, without BOS: the first token is context only.
+    """Perplexity of the first `tokens` tokens of a plain text: see `score_text`."""
+    return score_text(model, text, tokens=tokens, context=context).perplexity
+
+
+def score_text(model: Model, text: str, *, tokens: int | None = 1024, context: int | None = None) -> Spread:
+    """Nats of the first `tokens` tokens of a plain text, without BOS: the first token is context only.
 
     This is the figure that is usually quoted for WikiText: the text tokenised as it stands, cut, and every token after
     the first scored; in one window unless `context` is given, then by the stride rule. Raises InputError for a text of
@@ -105,4 +110,4 @@ def text_perplexity(model: Model, text: str, *, tokens: int | None = 1024, conte
     ids = np.asarray(model.tokenizer.encode(text)[:tokens], dtype=np.int64)
     if len(ids) < 2:
         raise InputError(f"the text has {len(ids)} tokens; at least two are needed to score one")
-    return score_documents(model, [ids], context=context or len(ids)).perplexity
+    return score_documents(model, [ids], context=context or len(ids))

@@ -1,4 +1,4 @@
-"""`bedplate evaluate MODEL --tasks a,b`: the short form, which prints a table and keeps nothing."""
+"""`bedplate evaluate MODEL --tasks a,b` or `--text FILE`: the short forms, which print a table and keep nothing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from bedplate.console import Console
+from bedplate.errors import InputError
 from bedplate.evaluate.benchmarks import run_tasks
+from bedplate.evaluate.language import score_text
 from bedplate.evaluate.scoring import load_for_evaluation
 from bedplate.tasks.catalogue import check_names
 
@@ -41,6 +43,34 @@ def evaluate_model(
         if r["cut_items"]:
             console.warn(f"{r['task']}: {r['cut_items']} prompts exceeded the model's context and lost their start")
     return results
+
+
+def evaluate_text(path: Path, file: Path, tokens: int, console: Console) -> dict[str, Any]:
+    """Perplexity of the model in `path` on the first `tokens` tokens of a text file, shown and returned.
+
+    In one window, or by the stride rule where the model is meant for fewer. Raises InputError for a file that can't be
+    read, isn't UTF-8 or holds fewer than two tokens.
+    """
+    try:
+        text = file.read_bytes().decode()
+    except OSError as error:
+        raise InputError(f"{file}: can't be read: {error.strerror}", "Give a text file.") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file}: not UTF-8 at byte {error.start}", "Give a text file in UTF-8.") from error
+    model = load_for_evaluation(path)
+    longest = model.config.max_position_embeddings
+    scored = score_text(model, text, tokens=tokens, context=longest if tokens > longest else None)
+    result = {
+        "text": str(file),
+        "scored_tokens": int(scored.tokens.sum()),
+        "perplexity": scored.perplexity,
+        "computed_in": str(model.net.compute_dtype).removeprefix("torch."),
+    }
+    console.table(
+        [(file.name, f"{result['scored_tokens']:,}", f"{scored.perplexity:.3f}", result["computed_in"])],
+        ("text", "scored tokens", "perplexity", "computed in"),
+    )
+    return result
 
 
 def _with_error(result: dict[str, Any], name: str) -> str:

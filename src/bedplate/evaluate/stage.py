@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
 from bedplate.config import Config, execution
 from bedplate.config.nearest import expected_one_of
+from bedplate.errors import RecipeError
 from bedplate.ledger.stage import Stage
 from bedplate.tasks.catalogue import TASKS, is_task
 
@@ -34,9 +36,11 @@ class EvaluateConfig(Config):
     ngram_tokens: int | None = Field(
         50_000_000,
         gt=0,
-        description="Most training tokens that the n-gram baseline counts; it needs 100 bytes for each.",
+        description="Most training tokens that the n-gram baseline counts; it needs about 130 bytes for each.",
     )
-    samples: int = Field(32, ge=0, description="Python samples to generate; 0 for none.")
+    samples: int = Field(
+        0, ge=0, description="Samples of Python to generate, for a model of Python: how many of them parse; 0 for none."
+    )
     sample_tokens: int = Field(192, gt=0, description="Longest sample, in tokens.")
     temperature: float = Field(0.8, ge=0, description="Temperature of the samples.")
     top_p: float = Field(0.95, gt=0, le=1, description="Nucleus that samples are drawn from.")
@@ -58,6 +62,30 @@ class EvaluateConfig(Config):
         return tasks
 
 
+def check_context(config: EvaluateConfig, made_from: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise RecipeError if the windows can't fit the run that is to be evaluated, going by the run's configuration."""
+    run = made_from.get("run", {})
+    if "length" in run and "architecture" in run:
+        check_windows(config, run["length"], max(run["length"], run["architecture"]["max_position_embeddings"]))
+
+
+def check_windows(config: EvaluateConfig, trained: int, longest: int) -> tuple[int, int]:
+    """Context and stride of the windows, for a model trained on `trained` tokens at a time and meant for `longest`.
+
+    Raises RecipeError for a context beyond the model or a stride beyond the context.
+    """
+    context = config.context or trained
+    if context > longest:
+        raise RecipeError(
+            f"context {context}: the model is made for at most {longest} tokens",
+            "Lower `context`, or train with a larger architecture.max_position_embeddings.",
+        )
+    stride = config.stride or max(1, context // 2)
+    if stride > context:
+        raise RecipeError(f"stride {stride} with context {context}", "The stride must be from 1 to the context.")
+    return context, stride
+
+
 EVALUATE = Stage(
     name="evaluate",
     version=1,
@@ -66,5 +94,6 @@ EVALUATE = Stage(
     inputs={"run": "run|model|release", "tokens": "tokens", "corpus": "corpus"},
     run="bedplate.evaluate.evaluation:evaluate",
     sources="bedplate.evaluate.sources:task_sources",
+    check="bedplate.evaluate.stage:check_context",
     resumes=False,
 )

@@ -14,6 +14,7 @@ from bedplate.config.randomness import fold_in
 Floats = NDArray[np.float64]
 
 RESAMPLES = 2000
+DRAWS_AT_ONCE = 1 << 20  # 8 bytes each, and 16 for what they draw
 NORMAL_975 = 1.959963984540054  # quantile of the normal distribution that leaves 2.5% above
 
 
@@ -31,10 +32,12 @@ def ratio_interval(numerators: Floats, denominators: Floats, seed: int) -> Inter
 
     With few documents the interval is itself uncertain; with one it has no width and says nothing.
     """
-    draws = np.random.default_rng(fold_in(seed, "bootstrap")).integers(
-        len(numerators), size=(RESAMPLES, len(numerators))
-    )
-    ratios = numerators[draws].sum(axis=1) / denominators[draws].sum(axis=1)
+    random, count = np.random.default_rng(fold_in(seed, "bootstrap")), len(numerators)
+    ratios = np.empty(RESAMPLES)
+    at_once = max(1, DRAWS_AT_ONCE // count)
+    for first in range(0, RESAMPLES, at_once):
+        draws = random.integers(count, size=(min(at_once, RESAMPLES - first), count))
+        ratios[first : first + at_once] = numerators[draws].sum(axis=1) / denominators[draws].sum(axis=1)
     low, high = np.quantile(ratios, [0.025, 0.975])
     return Interval(float(numerators.sum() / denominators.sum()), float(low), float(high))
 

@@ -1,7 +1,8 @@
 """Certificates: proof that weights written by an import, an export or a quantisation are the ones that were read.
 
-The source and the reloaded result answer the same fixed prompts on our own core, both computed in fp32, so that what
-differs is what storing changed and nothing else. Above a limit there is no artefact.
+Every tensor is compared with its source, and may differ by what its format rounds off (`families/rounding.py`). Then
+both models answer the same fixed prompts on our own core, computed in fp32, so that configuration and tokenizer are
+compared too. Above a limit there is no artefact.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from bedplate.errors import WeightsError
 from bedplate.families.model import Model
+from bedplate.families.rounding import TensorError, compare_tensors
 
 PROMPTS = (
     "The capital of France is Paris, and the capital of Italy is",
@@ -43,8 +45,8 @@ LIMITS: Mapping[str, Limits] = {
     "bfloat16": Limits(8.0, 5e-3),
     "q8_0": Limits(8.0, 2e-2),
 }
-"""By what the weights are stored in, where that can't hold the source exactly. Rounding differs from model to model; a
-wrong tensor, by contrast, costs whole nats."""
+"""By what the weights are stored in, where that can't hold the source exactly. What rounding costs differs from model
+to model, so these are wide: they are for what isn't in a tensor. A wrong tensor is found by comparing tensors."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,11 @@ class Answers:
 
 @dataclass(frozen=True)
 class Certificate:
-    """What was found over `positions` next-token distributions; KL is from the source to the result, in nats."""
+    """What was found over `positions` next-token distributions; KL is from the source to the result, in nats.
+
+    greatest_tensor_error: norm of the error over norm of the source, of `worst_tensor`; None where only answers were
+    compared.
+    """
 
     prompts: int
     positions: int
@@ -76,6 +82,8 @@ class Certificate:
     same_tokens: bool
     stored: str
     limits: Limits
+    greatest_tensor_error: float | None = None
+    worst_tensor: str | None = None
 
     def facts(self) -> dict[str, Any]:
         """JSON-able; goes into the manifest's measures."""
@@ -123,8 +131,17 @@ def answer(model: Model, tokens: tuple[Tensor, ...] | None = None) -> Answers:
     return Answers(tokens, logits)
 
 
-def compare(source: Answers, result: Answers, *, stored: str, limits: Limits, same_tokens: bool = True) -> Certificate:
-    """How far the result is from the source. `stored` names what the weights are stored in."""
+def compare(
+    source: Answers,
+    result: Answers,
+    *,
+    stored: str,
+    limits: Limits,
+    same_tokens: bool = True,
+    worst: TensorError | None = None,
+) -> Certificate:
+    """How far the result is from the source. `stored` names what the weights are stored in; worst: the tensor that is
+    furthest off."""
     pairs = list(zip(source.logits, result.logits, strict=True))
     errors = torch.cat([(a - b).abs().amax(-1) for a, b in pairs])
     kl = torch.cat([_kl(a, b) for a, b in pairs])
@@ -139,21 +156,34 @@ def compare(source: Answers, result: Answers, *, stored: str, limits: Limits, sa
         same_tokens=same_tokens,
         stored=stored,
         limits=limits,
+        greatest_tensor_error=None if worst is None else worst.relative,
+        worst_tensor=None if worst is None else worst.name,
     )
 
 
 def certify(source: Model, reload: Callable[[], Model], *, stored: str, what: str) -> Certificate:
     """Compare a model with what `reload` reads back of it. Raises WeightsError, naming `what`, beyond the limits.
 
-    One model is in memory at a time: the source has lost its weights afterwards.
+    While tensors are compared both models are in memory, each in its own type. The source has lost its weights
+    afterwards.
     """
-    limits = limits_for(source.net.embed.weight.dtype, stored)
+    own = {name: parameter.dtype for name, parameter in source.net.named_parameters()}
+    inexact = {limits_for(dtype, stored) for dtype in own.values()} - {EXACT}
     before = answer(source)
     before.check(what)
-    source.net.to("meta")
+    for name, parameter in source.net.named_parameters():
+        parameter.data = parameter.data.to(own[name])  # loses nothing: it came from there
     result = reload()
+    worst = compare_tensors(source, result, own, stored=stored, what=what)
     after = answer(result, before.tokens)
-    certificate = compare(before, after, stored=stored, limits=limits, same_tokens=same_cuts(source, result))
+    certificate = compare(
+        before,
+        after,
+        stored=stored,
+        limits=inexact.pop() if inexact else EXACT,
+        same_tokens=same_cuts(source, result),
+        worst=worst,
+    )
     certificate.check(what)
     return certificate
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bedplate.errors import InputError, StorageError, WeightsError
 
+PREFIX = "hub:"
 WANTED = ("*.safetensors", "*.json", "*.jinja", "README.md", "LICENSE*")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -21,6 +22,24 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 def is_hub_id(text: str) -> bool:
     """Whether `text` is shaped like `organisation/model`."""
     return _HUB_ID.fullmatch(text) is not None
+
+
+def hub_id(source: str, revision: str | None = None, *, plain: bool = False) -> str | None:
+    """The `organisation/model` that a source is on the hub, or None where it is a path.
+
+    It is on the hub if it says so, `hub:organisation/model`, or if nothing here is called so and there is a revision;
+    with `plain` also where there isn't even a folder `organisation`. A mistyped path must not become a question to the
+    hub. Raises InputError for `hub:` before anything else.
+    """
+    if source.startswith(PREFIX):
+        named = source.removeprefix(PREFIX)
+        if not is_hub_id(named):
+            raise InputError(f"{source}: no model on the hub is called so", f"Write {PREFIX}organisation/model.")
+        return named
+    path = Path(source)
+    if path.exists() or not is_hub_id(source):
+        return None
+    return source if revision is not None or (plain and not path.parent.exists()) else None
 
 
 def is_commit(text: str) -> bool:

@@ -27,7 +27,9 @@ Dtype = Literal["float32", "bfloat16", "float16"]
 class ImportConfig(Config):
     """What to import, and what to store it in. What is read counts by its bytes, wherever it lies."""
 
-    source: str = execution(..., description="a GGUF file, a Hugging Face folder, or organisation/model on the hub")
+    source: str = execution(
+        ..., description="a GGUF file, a Hugging Face folder, or a model on the hub: hub:organisation/model"
+    )
     revision: str | None = execution(None, description="hub only: the commit, in full")
     dtype: Dtype | None = Field(
         default=None,
@@ -58,16 +60,18 @@ def import_model(
 ) -> Artefact:
     """Import `src` to the folder `out`: safetensors, config, tokenizer, and a certificate that nothing was lost.
 
-    revision: a branch, tag or commit on the hub; the commit that it means now is recorded. Raises InputError for a
-    source that is missing or damaged, WeightsError for one that isn't supported or fits together badly, TokenizerError
-    for a tokenizer that isn't the model's or can't be rebuilt exactly.
+    src: a GGUF file, a Hugging Face folder, or a model on the hub: `hub:organisation/model`, without the prefix where
+    there is no folder `organisation` or a revision is given. revision: a branch, tag or commit on the hub; the commit
+    that it means now is recorded. Raises InputError for a source that is missing or damaged, WeightsError for one that
+    isn't supported or fits together badly, TokenizerError for a tokenizer that isn't the model's or can't be rebuilt
+    exactly.
     """
     from bedplate.families import hub
     from bedplate.ledger.production import produce
 
     name = str(src)
-    if not Path(src).exists() and hub.is_hub_id(name):
-        revision = hub.pin(name, revision)
+    if (on_hub := hub.hub_id(name, revision, plain=True)) is not None:
+        name, revision = on_hub, hub.pin(on_hub, revision)
         console.say(f"{name} is at commit {revision}")
     elif revision is not None:
         raise InputError(f"{src}: a revision ({revision}) of something that isn't on the hub", "Leave revision out.")
@@ -91,6 +95,7 @@ class Located:
 def locate(config: ImportConfig) -> Located:
     """The source on this machine, fetched from the hub if need be. Raises InputError if there is none."""
     from bedplate.families import hub
+    from bedplate.families.model import nearest_sibling
 
     path = Path(config.source)
     if path.is_dir():
@@ -100,16 +105,18 @@ def locate(config: ImportConfig) -> Located:
             if file.read(4) != b"GGUF":
                 raise InputError(f"{path}: not a GGUF file", "Give a GGUF file, or a folder in Hugging Face layout.")
         return Located(path)
-    if not hub.is_hub_id(config.source):
+    repository = hub.hub_id(config.source, config.revision, plain=True)
+    if repository is None:
         raise InputError(
-            f"{config.source}: no such file or folder", "Give a GGUF file, a folder, or organisation/model on the hub."
+            f"{config.source}: no such file or folder{nearest_sibling(path)}",
+            "Give a GGUF file, a folder, or organisation/model on the hub: hub:organisation/model.",
         )
     if config.revision is None or not hub.is_commit(config.revision):
         raise InputError(
             f"{config.source}: revision is {config.revision!r}, which may mean something else tomorrow",
             "Pin it to a commit of 40 hexadecimal digits; `bedplate import` finds and records the present one.",
         )
-    return Located(hub.fetch(config.source, config.revision), config.source, config.revision)
+    return Located(hub.fetch(repository, config.revision), repository, config.revision)
 
 
 def sources(config: ImportConfig) -> list[SourceInput]:

@@ -7,7 +7,7 @@ turned back into a name on saving. A key that would change the mathematics and i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -19,22 +19,37 @@ RopeKind = Literal["linear", "dynamic", "llama3", "yarn"]
 
 # Far beyond any model; a damaged or hostile file that says more would be built for hours.
 MAX_LAYERS = 10_000
+# Positions are turned into fp32 angles and GGUF counts them in 32 bits.
+MAX_POSITIONS = 2**31 - 1
+# Numbers in one matrix: the bytes of more can't be counted in the 63 bits that torch has, even before any is allocated.
+MAX_NUMBERS = 2**59
+
+TokenId = Annotated[int, Field(ge=0, strict=True)]
 
 
 class RopeScalingConfig(Config):
     """Stretching of rotary positions beyond the trained length; keys as in Hugging Face's `rope_parameters`."""
 
     rope_type: RopeKind = Field(description="linear, dynamic, llama3 or yarn")
-    factor: float = Field(gt=0, description="how many times the trained length")
-    original_max_position_embeddings: int | None = Field(None, gt=0, description="the trained length")
-    low_freq_factor: float = Field(1.0, description="llama3: wavelengths above length / this are stretched")
+    # Bounds far around any model's keep logarithms, quotients and powers of these finite.
+    factor: float = Field(gt=0, le=1e6, description="how many times the trained length")
+    original_max_position_embeddings: int | None = Field(None, gt=0, le=MAX_POSITIONS, description="the trained length")
+    low_freq_factor: float = Field(1.0, ge=1e-6, description="llama3: wavelengths above length / this are stretched")
     high_freq_factor: float = Field(4.0, description="llama3: wavelengths below length / this are kept")
-    beta_fast: float = Field(32.0, description="yarn: rotations above which a dimension is kept")
-    beta_slow: float = Field(1.0, description="yarn: rotations below which a dimension is stretched")
-    attention_factor: float | None = Field(None, description="yarn: factor on cos and sin; computed where absent")
-    mscale: float | None = Field(None, description="yarn: numerator of the attention factor")
-    mscale_all_dim: float | None = Field(None, description="yarn: denominator of the attention factor")
+    beta_fast: float = Field(32.0, ge=1e-6, le=1e9, description="yarn: rotations above which a dimension is kept")
+    beta_slow: float = Field(1.0, ge=1e-6, le=1e9, description="yarn: rotations below which a dimension is stretched")
+    attention_factor: float | None = Field(None, gt=0, description="yarn: factor on cos and sin; computed where absent")
+    mscale: float | None = Field(None, ge=0, description="yarn: numerator of the attention factor")
+    mscale_all_dim: float | None = Field(None, ge=0, description="yarn: denominator of the attention factor")
     truncate: bool = Field(True, description="yarn: whether the ramp's ends are whole dimensions")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.high_freq_factor <= self.low_freq_factor:
+            raise ValueError(
+                f"high_freq_factor {self.high_freq_factor} isn't above low_freq_factor {self.low_freq_factor}"
+            )
+        return self
 
 
 class LlamaArchitecture(Config):
@@ -48,8 +63,10 @@ class LlamaArchitecture(Config):
     num_key_value_heads: int | None = Field(None, gt=0, description="key and value heads; as many as queries if absent")
     head_dim: int | None = Field(None, gt=0, description="size of a head; hidden_size / num_attention_heads if absent")
     rms_norm_eps: float = Field(1e-6, gt=0, description="added to the mean square in every norm")
-    max_position_embeddings: int = Field(2048, gt=0, description="longest sequence that it is meant for")
-    rope_theta: float = Field(10000.0, gt=0, description="base of the rotary frequencies")
+    max_position_embeddings: int = Field(
+        2048, gt=0, le=MAX_POSITIONS, description="longest sequence that it is meant for"
+    )
+    rope_theta: float = Field(10000.0, gt=1, le=1e30, description="base of the rotary frequencies")
     rope_scaling: RopeScalingConfig | None = Field(None, description="stretching beyond the trained length")
     tie_word_embeddings: bool = Field(False, description="whether the head is the embedding itself")
     qkv_bias: bool = Field(False, description="biases on queries, keys and values")
@@ -74,10 +91,20 @@ class LlamaArchitecture(Config):
             )
         if self.head_size % 2:
             raise ValueError(f"head_dim {self.head_size} is odd: rotary positions need pairs")
+        if self.head_size == 2 and self.rope_scaling is not None and self.rope_scaling.rope_type == "dynamic":
+            raise ValueError("head_dim 2 has one frequency, and dynamic scaling leaves that as it is")
+        widest = max(self.intermediate_size, self.num_attention_heads * self.head_size)
+        if self.hidden_size * widest > MAX_NUMBERS:
+            raise ValueError(
+                f"hidden_size {self.hidden_size} and intermediate_size {self.intermediate_size} or "
+                f"{self.num_attention_heads} heads of {self.head_size}: a matrix of more numbers than can be addressed"
+            )
         if self.windows is not None and len(self.windows) != self.num_hidden_layers:
             raise ValueError(f"windows has {len(self.windows)} entries for {self.num_hidden_layers} layers")
         if any(w is not None and w < 1 for w in self.windows or ()):
             raise ValueError(f"windows {self.windows}: a layer that sees nothing, not even itself")
+        if any(w is not None and w > MAX_POSITIONS for w in self.windows or ()):
+            raise ValueError(f"windows wider than {MAX_POSITIONS} positions")
         self._expressible()
         return self
 
@@ -111,9 +138,23 @@ class LlamaConfig(LlamaArchitecture):
     """A Llama-family model: its architecture, vocabulary and special tokens."""
 
     vocab_size: int = Field(gt=0, description="rows of the embedding")
-    bos_token_id: int | None = Field(None, description="begins a text")
-    eos_token_id: int | tuple[int, ...] | None = Field(None, description="ends a text; several may")
-    pad_token_id: int | None = Field(None, description="fills batches")
+    bos_token_id: TokenId | None = Field(None, description="begins a text")
+    eos_token_id: TokenId | tuple[TokenId, ...] | None = Field(None, description="ends a text; several may")
+    pad_token_id: TokenId | None = Field(None, description="fills batches")
+
+    @model_validator(mode="after")
+    def _within(self) -> Self:
+        if self.hidden_size * self.vocab_size > MAX_NUMBERS:
+            raise ValueError(
+                f"hidden_size {self.hidden_size} and vocab_size {self.vocab_size}: a matrix of more numbers than can "
+                "be addressed"
+            )
+        for key in ("bos_token_id", "eos_token_id", "pad_token_id"):
+            found = getattr(self, key)
+            for token in found if isinstance(found, tuple) else (found,):
+                if token is not None and token >= self.vocab_size:
+                    raise ValueError(f"{key} {token} is beyond the {self.vocab_size} rows of the embedding")
+        return self
 
     @classmethod
     def from_hf(cls, found: Mapping[str, Any], where: str = "config.json") -> LlamaConfig:

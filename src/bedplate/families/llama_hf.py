@@ -69,6 +69,8 @@ def read_config(found: Mapping[str, Any], where: str) -> LlamaConfig:
     theta, scaling = _read_rope(given, where)
     bias = kind == "qwen2" or bool(given.get("attention_bias"))
     fields = {k: given[k] for k in _COPIED if k in given}
+    if fields.get("pad_token_id") == -1:
+        fields["pad_token_id"] = None  # as the first conversions of Llama said it
     if isinstance(fields.get("eos_token_id"), list):
         fields["eos_token_id"] = tuple(fields["eos_token_id"])
     try:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from bedplate.codecs.text import TextTokenizer
+from bedplate.config.nearest import nearest
 from bedplate.errors import InputError, TokenizerError, WeightsError
 from bedplate.families.checkpoint import Checkpoint, stored_dtype, write_checkpoint
 from bedplate.families.llama_config import LlamaConfig
@@ -130,7 +131,7 @@ class Model:
         tokenizer = TextTokenizer.load(folder) if (folder / "tokenizer.json").is_file() else None
         if tokenizer is not None:
             check_tokenizer(tokenizer, config, str(folder))
-        return cls(config, net.eval(), tokenizer, _read_json(folder / "generation_config.json", required=False))
+        return cls(config, net.eval(), tokenizer, _read_generation(folder / "generation_config.json", config))
 
 
 def load(path: str | Path, *, dtype: str | torch.dtype | None = None, device: str = "auto") -> Model:
@@ -150,8 +151,21 @@ def model_folder(path: str | Path) -> Path:
         if (folder / "config.json").is_file():
             return folder
     if not path.exists():
-        raise InputError(f"{path}: no such folder", "Give a model's folder, or bring one in: bedplate import SRC OUT")
+        raise InputError(
+            f"{path}: no such folder{nearest_sibling(path)}",
+            "Give a model's folder, or bring one in: bedplate import SRC OUT",
+        )
     raise InputError(f"{path}: no config.json in it, so not a model", "Give a model's folder in Hugging Face layout.")
+
+
+def nearest_sibling(path: Path) -> str:
+    """The end of an error about a path that isn't there: "; nearest: runs/quickstart", or nothing."""
+    there = next((parent for parent in path.parents if parent.is_dir()), path)
+    try:
+        near = nearest(path.relative_to(there).parts[0], [entry.name for entry in there.iterdir()])
+    except (OSError, ValueError, IndexError):
+        return ""
+    return f"; nearest: {there / near}" if near else ""
 
 
 def read_config(folder: Path) -> LlamaConfig:
@@ -204,6 +218,22 @@ def check_tokenizer(tokenizer: TextTokenizer, config: LlamaConfig, where: str) -
             f"{where}: the tokenizer has {tokenizer.vocab_size} tokens and the model {config.vocab_size} rows",
             "Take the tokenizer that belongs to this model.",
         )
+
+
+def _read_generation(path: Path, config: LlamaConfig) -> dict[str, Any]:
+    """The content of generation_config.json, its tokens checked; nothing where there is none."""
+    found = _read_json(path, required=False)
+    for key in ("bos_token_id", "eos_token_id", "pad_token_id"):
+        said = found.get(key)
+        if said is None or (key == "pad_token_id" and said == -1):  # -1: as the first conversions of Llama said it
+            continue
+        for token in said if key == "eos_token_id" and isinstance(said, list) else [said]:
+            if isinstance(token, bool) or not isinstance(token, int) or not 0 <= token < config.vocab_size:
+                raise InputError(
+                    f"{path}: {key} is {said!r}, where the model has tokens 0 to {config.vocab_size - 1}",
+                    "Take an undamaged copy, or correct it.",
+                )
+    return found
 
 
 def _generation(config: LlamaConfig) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -137,22 +138,26 @@ def _encode(model: Model, prompts: Sequence[Prompt]) -> list[list[int]]:
 
 
 def _checked(model: Model, i: int, prompt: Sequence[int]) -> list[int]:
-    try:
-        tokens = [int(t) for t in prompt]
-    except (TypeError, ValueError) as error:
-        raise InputError(f"prompts[{i}] is neither a text nor a list of token ids", "Give one or the other.") from error
+    given = prompt.tolist() if isinstance(prompt, Tensor) else prompt
+    if not isinstance(given, Iterable):
+        raise InputError(f"prompts[{i}] is neither a text nor a list of token ids", "Give one or the other.")
+    tokens: list[int] = []
+    for t in given:
+        # int() would make 1 of 1.7, of "1" and of True, and the model would answer another prompt.
+        if isinstance(t, bool) or not isinstance(t, Integral):
+            raise InputError(f"prompts[{i}] has {t!r} among its token ids", "Give whole numbers, or a text.")
+        tokens.append(int(t))
+    if not tokens:
+        bos = model.config.bos_token_id if model.tokenizer is None else model.tokenizer.bos_id
+        if bos is None:
+            raise InputError(f"prompts[{i}] is empty and the model has no BOS token to start from", "Write something.")
+        tokens = [bos]
     outside = [t for t in tokens if not 0 <= t < model.config.vocab_size]
     if outside:
         raise InputError(
             f"prompts[{i}] has token {outside[0]}, and the model's vocabulary is {model.config.vocab_size}",
             "Encode it with this model's tokenizer.",
         )
-    if not tokens:
-        bos = model.config.bos_token_id
-        bos = bos if model.tokenizer is None else model.tokenizer.bos_id
-        if bos is None:
-            raise InputError(f"prompts[{i}] is empty and the model has no BOS token to start from", "Write something.")
-        return [bos]
     return tokens
 
 

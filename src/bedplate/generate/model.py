@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 from bedplate.codecs.chat import render
-from bedplate.errors import TokenizerError, UserError
-from bedplate.families.hub import fetch, is_hub_id, pin
-from bedplate.families.model import Model, model_folder
+from bedplate.errors import InputError, TokenizerError, UserError
+from bedplate.families.hub import fetch, hub_id, pin
+from bedplate.families.model import Model, model_folder, nearest_sibling
 from bedplate.generate import engine
 from bedplate.generate.generation import Generation
 from bedplate.generate.params import SamplingParams
@@ -78,16 +78,22 @@ def load(
     device: str = "auto",
     revision: str | None = None,
 ) -> TextModel:
-    """The model at `path`: an artefact of kind model, run or release, any Hugging Face folder, or a hub id.
+    """The model at `path`: an artefact of kind model, run or release, any Hugging Face folder, or a model on the hub,
+    `hub:organisation/model` (without the prefix where a revision is given).
 
-    dtype: "float32", "bfloat16" or "float16"; as stored where None. device: auto, cpu, cuda, mps. revision: of a hub
-    id, a branch, tag or commit; the commit that the hub's main branch is now at where None.
+    dtype: "float32", "bfloat16" or "float16"; as stored where None. device: auto, cpu, cuda, mps. revision: on the
+    hub, a branch, tag or commit; the commit that the hub's main branch is now at where None.
     Raises UserError for a GGUF file, which is imported first; else as `bedplate.families.model.load`.
     """
-    if not Path(path).exists() and is_hub_id(str(path)):
-        path = fetch(str(path), pin(str(path), revision))
+    if (on_hub := hub_id(str(path), revision)) is not None:
+        path = fetch(on_hub, pin(on_hub, revision))
     elif revision is not None:
         raise UserError(f"revision={revision}: {path} is no hub id", "Leave the revision out.")
     if str(path).lower().endswith(".gguf"):
         raise UserError(f"{path} is a GGUF file", f"Import it first: bedplate import {path} FOLDER")
+    if not Path(path).exists():
+        raise InputError(
+            f"{path}: no such folder{nearest_sibling(Path(path))}",
+            "Give a model's folder, or hub:organisation/model for one on the hub.",
+        )
     return TextModel.load(model_folder(path), dtype=dtype, device=device)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from bedplate.console.figures import bytes_text, duration
+from bedplate.console.figures import bytes_text, counted, duration
 from bedplate.ledger.artefact import Artefact
 from bedplate.ledger.lineage import Ancestor, lineage
 from bedplate.ledger.manifest import Resource
@@ -39,7 +39,7 @@ def _lines(artefact: Artefact) -> Iterator[str]:
     device = where.processor if where.device == "cpu" else f"{where.device} and {where.processor}"
     yield f"{m.name}: a {m.kind} artefact in {artefact.path}"
     yield f"  made     {m.created} by {m.stage} (version {m.stage_version}), {code}"
-    yield f"  on       {device}, {where.threads} threads, Python {where.python}{torch}, {where.platform}"
+    yield f"  on       {device}, {counted(where.threads, 'thread')}, Python {where.python}{torch}, {where.platform}"
     yield f"  holds    {len(m.outputs)} files, {bytes_text(size)}"
     yield f"  digest   {m.digest}"
     yield f"  key      {m.key}"

@@ -45,7 +45,7 @@ class Ancestor:
 
 def lineage(artefact: Artefact) -> Ancestor:
     """The artefact with its ancestors. What was moved or removed is marked so; the rest is still found."""
-    parents, remark = _Search().parents(artefact, frozenset())
+    parents, remark = _Search().parents(artefact, ())
     return Ancestor(
         role="",
         kind=artefact.kind,
@@ -72,14 +72,15 @@ class _Search:
         self._left = MOST_ANCESTORS
         self._opened: dict[Path, Artefact | ArtefactError] = {}
 
-    def parents(self, artefact: Artefact, below: frozenset[str]) -> tuple[tuple[Ancestor, ...], str]:
-        """The artefact's inputs with theirs, and what is to be said if they aren't all of them. below: the digests on
-        the way here; an artefact can't come from itself, so a manifest that says so is believed no further."""
-        if artefact.digest in below:
+    def parents(self, artefact: Artefact, below: tuple[Path, ...]) -> tuple[tuple[Ancestor, ...], str]:
+        """The artefact's inputs with theirs, and what is to be said if they aren't all of them. below: the folders on
+        the way here; no artefact comes from itself, so a manifest that says so is believed no further."""
+        folder = artefact.path.resolve()
+        if folder in below:
             return (), "its manifests go in a circle here"
         if len(below) == MAX_DEPTH:
             return (), f"{MAX_DEPTH} steps back; what was before isn't shown"
-        below |= {artefact.digest}
+        below = (*below, folder)
         found: list[Ancestor] = []
         for item in artefact.manifest.inputs:
             if self._left == 0:
@@ -88,7 +89,7 @@ class _Search:
             found.append(_raw(artefact, item) if item.kind == "raw" else self._made(artefact, item, below))
         return tuple(found), ""
 
-    def _made(self, child: Artefact, item: Input, below: frozenset[str]) -> Ancestor:
+    def _made(self, child: Artefact, item: Input, below: tuple[Path, ...]) -> Ancestor:
         path = _located(child, item.path)
         there = self._open(path)
         state: State = "present"

@@ -45,6 +45,10 @@ class Stage:
     sources: str | None = None
     """"module:function"; called as function(config) and returns the raw inputs as a list of SourceInput."""
 
+    check: str | None = None
+    """"module:function"; called as function(config, made_from) before anything of a recipe runs, with the configuration
+    behind each input that isn't a list, as a dictionary. Raises RecipeError for what can't go together."""
+
     resumes: bool = True
     """Whether an attempt goes on with what an interrupted one left. If not, nothing half-made is left behind."""
 

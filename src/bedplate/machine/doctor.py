@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bedplate.console import Console
-from bedplate.console.figures import bytes_text
+from bedplate.console.figures import bytes_text, counted
 from bedplate.machine.choose import ComputeDtype, Device, Threads, choose_compute_dtype, choose_device, choose_threads
 from bedplate.machine.load import foreign_cpu_share
 from bedplate.machine.measure import Bandwidth, Rate, matrix_rates, memory_bandwidth
@@ -128,7 +128,7 @@ def rows(found: Examination) -> list[list[str]]:
     lines = [
         ["system", found.system, f"Python {found.python}"],
         ["processor", cpu.name, ", ".join(cpu.flags) or "no notable instructions known"],
-        ["cores", cores, f"{found.threads.count} threads: {found.threads.why}"],
+        ["cores", cores, f"{counted(found.threads.count, 'thread')}: {found.threads.why}"],
         ["memory", _memory_text(ram), _memory_allows(ram)],
         ["disk here", f"{bytes_text(found.free_disk)} free", ""],
         ["device", found.device.name, found.device.why],
@@ -183,7 +183,10 @@ def advise(found: Examination) -> list[Advice]:
     cpu = found.processor
     if found.threads.count < cpu.usable_cores and "OMP_NUM_THREADS" in found.threads.why:
         advice.append(
-            Advice(f"OMP_NUM_THREADS leaves {cpu.usable_cores - found.threads.count} usable cores idle", "Unset it.")
+            Advice(
+                f"OMP_NUM_THREADS leaves {counted(cpu.usable_cores - found.threads.count, 'usable core')} idle",
+                "Unset it.",
+            )
         )
     if cpu.quota is not None and cpu.quota < 1:
         advice.append(

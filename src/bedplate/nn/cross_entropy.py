@@ -93,8 +93,8 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
             log_p, slope = softmax(F.linear(h, w), t)
             total -= (log_p * kept).sum()
             # d(-log p_t)/d logits = p - onehot(t). p_t - 1 comes from fp32: in bf16 any p_t above 0.998 is 1, and a
-            # token that is nearly learnt would get no gradient. index_put_, since scatter_add_ in bf16 takes longer than the
-            # softmax on CPU.
+            # token that is nearly learnt would get no gradient. index_put_, since scatter_add_ in bf16 takes longer
+            # than the softmax on CPU.
             one_each = torch.arange(len(t), device=t.device)
             slope.index_put_((one_each, t[:, 0]), log_p[:, 0].expm1().to(slope.dtype))
             # Where a position isn't kept, its row is dropped on the narrow side of each product, which is cheaper than

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ from bedplate.ledger.artefact import Artefact
 from bedplate.ledger.place import check_place, check_settings
 from bedplate.ledger.production import produce
 from bedplate.ledger.ranks import follower
+from bedplate.ledger.stage import resolve
 from bedplate.pipeline.next_commands import next_commands
 from bedplate.pipeline.plan import Step, plan, upto
 
@@ -35,7 +37,7 @@ def run(
     """Run a recipe; `stage` (or the one stage that does `verb`) only, with what it needs, where given.
 
     What is already made is used as it is; what was interrupted goes on. Returns the artefacts by stage name, in the
-    order they were made. Raises RecipeError before anything runs if anything in the recipe is wrong.
+    order they were made. Raises RecipeError or InputError before anything runs for everything that can be known then.
     """
     console = Console.quiet() if follower() else console or Console()
     loaded = load_recipe(recipe, overrides)
@@ -48,6 +50,7 @@ def run(
         check_place(step.out)
         if not replace:
             check_settings(step.stage, step.config, step.out)
+    _foresee(steps)
     made: dict[str, Artefact] = {}
     seconds: dict[str, float] = {}
     for step in steps:
@@ -66,6 +69,36 @@ def run(
         console.say(f"{'found' if made[step.name].cached else 'made'} {step.out}")
     _summary(made, seconds, console)
     return made
+
+
+def _foresee(steps: Sequence[Step]) -> None:
+    """Raise what a stage would raise for its raw sources or its inputs' settings, before an earlier one has run."""
+    configs = {step.name: step.config.model_dump(mode="json") for step in steps}
+    for number, step in enumerate(steps):
+        if step.stage.sources and not _waits(configs[step.name], steps[:number]):
+            resolve(step.stage.sources)(step.config)
+        if step.stage.check:
+            made_from = {
+                role: configs[values[0]] if isinstance(values[0], str) else values[0].config
+                for role, values in step.inputs.items()
+                if len(values) == 1
+            }
+            try:
+                resolve(step.stage.check)(step.config, made_from)
+            except RecipeError as error:
+                raise RecipeError(f"stages.{step.name}: {error.problem}", error.fix) from error
+
+
+def _waits(config: object, earlier: Sequence[Step]) -> bool:
+    """Whether a text in the configuration is a path into what an earlier step will have made."""
+    if isinstance(config, dict):
+        return any(_waits(value, earlier) for value in config.values())
+    if isinstance(config, list):
+        return any(_waits(value, earlier) for value in config)
+    if not isinstance(config, str):
+        return False
+    path = Path(os.path.abspath(config))
+    return any(path.is_relative_to(os.path.abspath(step.out)) for step in earlier)
 
 
 def _stage_for(verb: str, stage: str | None, steps: Sequence[Step]) -> str:

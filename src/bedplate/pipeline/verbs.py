@@ -5,6 +5,9 @@
     corpus = verbs.curate({"sources": [...]}, {}, "runs/mine/corpus")
     tokenizer = verbs.train_tokenizer({"vocabulary": 4096}, {"corpus": corpus}, "runs/mine/tokenizer")
 
+The commands that are no stages are here too: `run`, `import_model`, `export_model`, `chat`, `evaluate_model` (on tasks),
+`evaluate_text`, `show` (an opened artefact, as text) and `doctor`.
+
 They are here and not in `bedplate` itself because `bedplate.evaluate` and `bedplate.release` are parts of the library.
 """
 
@@ -19,6 +22,7 @@ from bedplate.config.recipe import StageEntry
 from bedplate.console import Console
 from bedplate.ledger.artefact import Artefact, open_artefact
 from bedplate.ledger.production import produce
+from bedplate.ledger.stage import resolve
 from bedplate.pipeline.stages import verb_stage
 
 Given = Artefact | Path | str
@@ -77,6 +81,29 @@ def _open(value: Given | Sequence[Given]) -> Artefact | list[Artefact]:
     if isinstance(value, Path | str):
         return open_artefact(value)
     return [item if isinstance(item, Artefact) else open_artefact(item) for item in value]
+
+
+_ELSEWHERE = {
+    "chat": "bedplate.generate.chat:chat",
+    "doctor": "bedplate.machine.doctor:doctor",
+    "evaluate_model": "bedplate.evaluate.short:evaluate_model",
+    "evaluate_text": "bedplate.evaluate.short:evaluate_text",
+    "export_model": "bedplate.families.exports:export_model",
+    "import_model": "bedplate.families.imports:import_model",
+    "run": "bedplate.pipeline.runner:run",
+    "show": "bedplate.ledger.description:describe",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """The commands that aren't stages, found when they are needed: some of them bring torch."""
+    if name not in _ELSEWHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return resolve(_ELSEWHERE[name])
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_ELSEWHERE})
 
 
 curate = _verb("curate")

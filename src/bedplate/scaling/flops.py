@@ -1,8 +1,9 @@
 """Floating-point operations of training and inference, from the parameter table.
 
-The rule (PaLM, arXiv 2204.02311, appendix B): 2 operations for each matrix parameter and token forward, 4 backward, plus
-attention's two products over the whole row, 4 * T * width of all heads a layer forward and twice that backward. Masked
-pairs count too, as is the custom, so that figures compare with other projects'; embeddings, norms and softmaxes don't.
+The rule (PaLM, arXiv 2204.02311, appendix B): 2 operations for each matrix parameter and token forward, 4 backward,
+plus attention's two products over the whole row, 4 * T * width of all heads a layer forward and twice that backward.
+Masked pairs count too, as is the custom, so that figures compare with other projects'; embeddings, norms and softmaxes
+don't.
 """
 
 from __future__ import annotations

@@ -76,3 +76,14 @@ class PretrainConfig(TrainConfig):
     """Train a new model from tokens."""
 
     architecture: LlamaArchitecture = Field(description="the model's shape; the vocabulary comes from the tokenizer")
+
+    @model_validator(mode="after")
+    def _long_enough(self) -> Self:
+        """Where nobody says max_position_embeddings it grows with the rows; where somebody does they must fit."""
+        shape = self.architecture
+        if "max_position_embeddings" in shape.model_fields_set and shape.max_position_embeddings < self.length:
+            raise ValueError(
+                f"length {self.length} is more than architecture.max_position_embeddings "
+                f"{shape.max_position_embeddings}: lower the one or raise the other"
+            )
+        return self

@@ -36,16 +36,18 @@ class Loader:
 def validation_batches(
     rows: EvaluationRows, batch: int, parallel: Parallel, device: torch.device
 ) -> Iterator[dict[str, Tensor]]:
-    """One pass over validation rows, dealt out to the data ranks in equal numbers of batches, as collectives need: a
-    rank with nothing left gets rows that don't count."""
-    ranks = parallel.data_ranks
-    for first in range(0, rows.count, batch * ranks):
-        mine = first + parallel.data_rank * batch
-        if mine < rows.count:
-            yield to_tensors(rows.rows(mine, min(batch, rows.count - mine)), device)
-        else:
-            filler = rows.rows(0, 1)
-            yield to_tensors({**filler, "keep": np.zeros_like(filler["keep"])}, device)
+    """One pass over validation rows, dealt out to the data ranks in equal numbers of batches, as collectives need, and
+    of one size, lest a compiled net be compiled once more for the last. What is missing is filled with rows that don't
+    count."""
+    size = min(batch, rows.count)
+    filler = rows.rows(0, 1)
+    filler = {**filler, "keep": np.zeros_like(filler["keep"])}
+    for first in range(0, rows.count, size * parallel.data_ranks):
+        mine = first + parallel.data_rank * size
+        found = max(0, min(size, rows.count - mine))
+        parts = [rows.rows(mine, found)] if found else []
+        parts += [filler] * (size - found)
+        yield to_tensors({name: np.concatenate([part[name] for part in parts]) for name in filler}, device)
 
 
 def to_tensors(rows: Rows, device: torch.device) -> dict[str, Tensor]:

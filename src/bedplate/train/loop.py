@@ -73,6 +73,8 @@ class Trainer:
         self.config, self.data, self.placement, self.parallel = config, data, placement, parallel
         self.console = console if parallel.leads else Console.quiet()
         self.device = torch.device(placement.device)
+        self.peak = placement.flops_per_second
+        """The highest matrix rate measured so far: what MFU is a share of."""
         self.folder = folder
         self.table = parameter_table(net)
         self.flops_per_token = training_flops_per_token(net, config.length)
@@ -117,6 +119,7 @@ class Trainer:
                     if validates:
                         scores = self.validate()
                         line["validation"] = scores
+                        self.peak = max(self.peak, self.placement.measured_again())
                     self._report(line, progress)
                     clock.restart()
                 if last or stopped or done % self.config.checkpoint_every == 0:
@@ -151,12 +154,12 @@ class Trainer:
         """Mean loss in nats a token and bits a byte over the validation sample."""
         rows = self.data.validation
         self.step.eval()
-        total = torch.zeros((), dtype=torch.float64, device=self.device)
+        parts: list[Tensor] = []
         for batch in validation_batches(rows, self._micro_size(), self.parallel, self.device):
             ones = {name: torch.ones_like(w) for name, w in self.step.objective.weights(batch).items()}
-            total += self.step(batch, ones)
+            parts.append(self.step(batch, ones))
         self.step.train()
-        nats = float(self.parallel.sum_over_data(total))
+        nats = self.parallel.total(math.fsum(torch.stack(parts).tolist()), self.device)
         return {
             "loss": nats / rows.pairs,
             "bits_per_byte": nats / math.log(2) / rows.bytes,
@@ -183,7 +186,7 @@ class Trainer:
         loss = math.fsum(losses) / len(losses)
         seconds = clock.seconds()
         speed = len(losses) * self.config.batch * self.config.length / seconds
-        peak = self.placement.flops_per_second * self.parallel.ranks
+        peak = self.peak * self.parallel.ranks
         return {
             "step": unlogged.step,
             "loss": loss,

@@ -15,17 +15,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bedplate.errors import InputError
+from bedplate.errors import ArtefactError, InputError
 
 
 class Metrics:
     """Appends lines; knows how long the file is."""
 
     def __init__(self, path: Path, keep_bytes: int) -> None:
-        """keep_bytes: what of an earlier attempt's file still counts."""
+        """keep_bytes: what of an earlier attempt's file still counts. Raises ArtefactError if there is less."""
         self.path = path
         self._file = path.open("ab")
-        self._file.truncate(min(keep_bytes, self._file.tell()))
+        if self._file.tell() < keep_bytes:
+            self._file.close()
+            raise ArtefactError(
+                f"{path}: shorter than its checkpoint says ({keep_bytes} bytes): lines have been taken out of it",
+                f"Put it back, or remove {path.parent} to begin anew.",
+            )
+        self._file.truncate(keep_bytes)
         self._file.seek(0, os.SEEK_END)
 
     def __enter__(self) -> Metrics:

@@ -42,7 +42,8 @@ class Parallel:
     @classmethod
     def start(cls, device: str, tensor_ranks: int) -> Parallel:
         """Join the processes that `torchrun` started, or be alone. Raises RecipeError for numbers that don't divide."""
-        ranks = int(os.environ.get("WORLD_SIZE", "1"))
+        # Job schedulers set WORLD_SIZE too; only torchrun gives a process its RANK.
+        ranks = int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
         if ranks % tensor_ranks:
             raise RecipeError(
                 f"tensor_parallel={tensor_ranks} doesn't divide the {ranks} processes of this run",
@@ -98,6 +99,12 @@ class Parallel:
         value = torch.tensor(number, device=device)
         dist.all_reduce(value, op=dist.ReduceOp.MAX)
         return int(value)
+
+    def total(self, number: float, device: torch.device) -> float:
+        """The sum of the numbers that the data ranks give."""
+        if self.mesh is None:
+            return number
+        return float(self.sum_over_data(torch.tensor(number, dtype=torch.float64, device=device)))
 
     def from_leader(self, number: int, device: torch.device) -> int:
         """The number that rank 0 gives, on every process."""

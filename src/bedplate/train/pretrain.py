@@ -107,8 +107,12 @@ def _measures(
         ]
         last = {"loss": lines[-1]["loss"], "bits_per_byte": lines[-1]["bits_per_byte"]}
         rate = sum(tokens_a_line) / sum(line["time_s"] for line in lines)
-        peak = placement.flops_per_second * parallel.ranks
-        speed = {"tokens_per_s": round(rate, 1), "mfu": round(rate * trainer.flops_per_token / peak, 4)}
+        peak = trainer.peak * parallel.ranks
+        speed = {
+            "tokens_per_s": round(rate, 1),
+            "mfu": round(rate * trainer.flops_per_token / peak, 4),
+            "matrix_rate_gflops": round(trainer.peak / 1e9, 1),
+        }
     return {
         "steps": config.steps,
         "tokens": config.steps * config.batch * config.length,
