@@ -2,7 +2,7 @@
 
     python benchmarks/quickstart.py [VARIABLE=value ...]
 
-clones the commit that is checked out into a temporary folder and runs `make quickstart` there twice. The words are handed
+clones the commit that is checked out into a temporary folder and runs `make quickstart` there twice. Words are handed
 to make: TORCH="torch==2.13.0 --index-url <the CPU index>", PYTHON=python3.12, OVERRIDES=model.steps=20. The first time
 includes the virtual environment and what pip downloads; the stages' own times are those that their manifests carry.
 It prints a table, and as the last line the same as JSON. Standard library only: it makes its own environment.

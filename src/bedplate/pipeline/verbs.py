@@ -5,8 +5,8 @@
     corpus = verbs.curate({"sources": [...]}, {}, "runs/mine/corpus")
     tokenizer = verbs.train_tokenizer({"vocabulary": 4096}, {"corpus": corpus}, "runs/mine/tokenizer")
 
-The commands that are no stages are here too: `run`, `import_model`, `export_model`, `chat`, `evaluate_model` (on tasks),
-`evaluate_text`, `show` (an opened artefact, as text) and `doctor`.
+The commands that are no stages are here too: `run`, `import_model`, `export_model`, `chat`, `evaluate_model` (on
+tasks), `evaluate_text`, `show` (an opened artefact, as text) and `doctor`.
 
 They are here and not in `bedplate` itself because `bedplate.evaluate` and `bedplate.release` are parts of the library.
 """

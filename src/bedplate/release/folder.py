@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bedplate.errors import ArtefactError, TokenizerError
-from bedplate.families.certificate import answer, compare, limits_for, same_cuts
+from bedplate.families.certificate import certify
 from bedplate.families.model import DTYPES, Model, load
 from bedplate.ledger.artefact import Artefact
 from bedplate.ledger.atomic import atomic_write
@@ -56,22 +56,12 @@ def check_evaluation(evaluation: Artefact, run: Artefact) -> None:
 
 
 def _store(source: Model, config: ReleaseConfig, run: Artefact, work: Work) -> None:
-    own = source.net.embed.weight.dtype
-    stored = config.dtype or str(own).removeprefix("torch.")
+    stored = config.dtype or str(source.net.embed.weight.dtype).removeprefix("torch.")
     source.save(work.path, dtype=DTYPES[stored])
-    before = answer(source)
-    before.check(str(run.path))
-    reloaded = load(work.path, device="cpu")
-    certificate = compare(
-        before,
-        answer(reloaded, before.tokens),
-        stored=stored,
-        limits=limits_for(own, stored),
-        same_tokens=same_cuts(source, reloaded),
-    )
-    certificate.check(str(run.path))
+    parameters = source.parameter_count()
+    certificate = certify(source, lambda: load(work.path, device="cpu"), stored=stored, what=str(run.path))
     certificate.save(work.path)
-    work.measures |= {"parameters": reloaded.parameter_count(), "certificate": certificate.facts()}
+    work.measures |= {"parameters": parameters, "certificate": certificate.facts()}
     work.console.say(
         f"read back and compared with its source: greatest logit error {certificate.greatest_logit_error:.2g} over "
         f"{certificate.positions} positions"
