@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from html.parser import HTMLParser
 
 import pyarrow as pa
@@ -161,7 +162,8 @@ def test_hostile_names_and_texts_are_shown_and_never_obeyed(bench, perform, stag
     for number, name in enumerate(NAMES):
         text = f"{number} {SCRIPT} </pre></td></title> \x1b[31mred\x1b]0;owned\x07 {{{{ 7*7 }}}} " + "word " * 60
         (bench / "docs" / name).write_text(text)
-    (bench / "docs").joinpath(os.fsdecode(b"no\xff\xfetext.txt")).write_text("its name isn't text " * 20)
+    if sys.platform.startswith("linux"):  # other systems take no such name
+        (bench / "docs").joinpath(os.fsdecode(b"no\xff\xfetext.txt")).write_text("its name isn't text " * 20)
     (bench / "hostile.yaml").write_text(
         (bench / "tiny.yaml").read_text().replace("name: tiny", "name: hostile").replace("MIT", f'"{SCRIPT}\\e[31m"')
     )
@@ -189,4 +191,4 @@ def test_hostile_names_and_texts_are_shown_and_never_obeyed(bench, perform, stag
     assert "<script" not in card.split("---\n", 2)[2], "the header is data, the body is markup"
     assert not list(bench.rglob("pwned*"))
     rows = pq.read_table(bench / "runs/hostile/corpus/part-00000.parquet").column("source").to_pylist()
-    assert "docs/no\\xff\\xfetext.txt" in rows
+    assert "docs/no\\xff\\xfetext.txt" in rows or not sys.platform.startswith("linux")

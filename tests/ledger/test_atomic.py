@@ -64,6 +64,7 @@ def test_a_missing_folder_is_no_storage_error(tmp_path):
 def test_out_of_space_is_seen_behind_other_errors():
     assert out_of_space(OSError(errno.EDQUOT, ""))
     assert out_of_space(RuntimeError("I/O error: No space left on device (os error 28)"))
+    assert out_of_space(OSError("2048 requested and 112 written"))  # numpy's tofile
     wrapped = ValueError("could not save")
     wrapped.__cause__ = OSError(errno.ENOSPC, "")
     assert out_of_space(wrapped)

@@ -201,6 +201,6 @@ def test_what_doesnt_answer_as_its_source_is_not_released(made, tmp_path, monkey
             weight.copy_(kept)
 
     monkeypatch.setattr(Model, "save", spoil)
-    with pytest.raises(WeightsError, match="isn.t its source stored as float32"):
+    with pytest.raises(WeightsError, match=r"isn.t its source stored as float32"):
         verbs.release({}, {"run": made["run"]}, tmp_path / "release", **QUIET)
     assert not (tmp_path / "release").exists()

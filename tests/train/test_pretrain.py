@@ -49,7 +49,8 @@ def test_after_its_last_step_a_run_only_writes_its_model(tmp_path, tokens):
     expected = weights.read_bytes()
     weights.unlink()
     again = go(tokens, tmp_path / "run")
-    for name in first.keys() - {"placement", "mfu", "matrix_rate_gflops"}:  # these tell of the machine as it was measured just now
+    measured_just_now = {"placement", "mfu", "matrix_rate_gflops"}
+    for name in first.keys() - measured_just_now:
         assert again[name] == first[name], name
     assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == metrics
     assert weights.read_bytes() == expected

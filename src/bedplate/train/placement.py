@@ -59,19 +59,19 @@ def place(config: TrainConfig, flops: float) -> Placement:
     return Placement(device.name, _DTYPES[dtype.name], threads.count, compiled, rate.highest * 1e9, record)
 
 
-def _choose_compile(wish: str, device: str, seconds: float) -> tuple[bool, str]:
-    if wish == "no":
+def _choose_compile(wish: bool | str, device: str, seconds: float) -> tuple[bool, str]:
+    if wish is False:
         return False, "compile=no was asked for"
     if device == "mps" and wish == "auto":
         return False, "compiling for Apple GPUs is young; compile=yes tries it"
     if device == "cuda" and importlib.util.find_spec("triton") is None:
         return False, "nothing to compile with: Triton isn't installed; running eagerly"
     if device != "cpu":
-        return True, "compile=yes was asked for" if wish == "yes" else "a GPU repays it"
+        return True, "compile=yes was asked for" if wish is True else "a GPU repays it"
     if wish == "auto" and seconds * _COMPILE_GAIN < _COMPILE_SECONDS:
         return False, f"a run of about {seconds:.0f} s doesn't repay compiling on a CPU"
     found = compiler()
     if not found.works or not python_headers():
         reason = found.problem or "no Python headers"
         return False, f"nothing to compile with: {reason}; running eagerly"
-    return True, "compile=yes was asked for" if wish == "yes" else f"a run of about {seconds:.0f} s repays it"
+    return True, "compile=yes was asked for" if wish is True else f"a run of about {seconds:.0f} s repays it"

@@ -89,7 +89,7 @@ def _announce(console: Console, net: Decoder, config: PretrainConfig, placement:
         f"{record['dtype']}, {'compiled' if placement.compiled else 'eager'}; "
         f"matrix rate {record['matrix_rate_gflops']:,.0f} GFLOP/s"
     )
-    if config.compile == "yes" and not placement.compiled:
+    if config.compile is True and not placement.compiled:
         console.warn(record["compiled_why"])
 
 
