@@ -60,7 +60,7 @@ class TrainConfig(Config):
     # YAML reads yes and no as true and false.
     compile: bool | Literal["auto"] = execution(
         "auto",
-        description="compile each block: yes, no or auto: on a GPU, or on a CPU where the run is long enough to repay it",
+        description="compile each block: yes, no, or auto: on a GPU, or on a CPU where the run repays it",
     )
     threads: int | None = execution(None, gt=0, description="CPU threads a process; chosen where null")
     tensor_parallel: int = execution(1, gt=0, description="ranks that share each matrix; the rest share the data")
