@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -15,6 +16,12 @@ ROOT = Path(__file__).resolve().parents[1]
 # Parallel test processes share the cores. Set before torch loads, so that it also holds for processes that tests start.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Threads that spin while they wait starve the other processes of a busy machine.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# A shell that starts the tests in the background has Ctrl-C ignored, and every process that a test starts would inherit
+# that; the tests of interruption need it to arrive.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 # Nothing that a test runs may reach for a network; what isn't on this machine is absent.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
