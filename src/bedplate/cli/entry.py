@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. `arguments` are this process's own unless given."""
     given = flags_first(sys.argv[1:] if arguments is None else arguments)
     # Read by OpenMP when torch is loaded. Threads that spin while they wait for each other are no faster on a quiet
-    # machine and up to twenty times slower where another process wants a core.
+    # machine and far slower where another process wants a core.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     signal.signal(signal.SIGTERM, _terminate)
     sys.unraisablehook = _signal_again
