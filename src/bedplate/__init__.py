@@ -3,6 +3,7 @@
     import bedplate
 
     model = bedplate.load("runs/quickstart/release")
+    answers = bedplate.open("runs/ask-your-documents/answers").generate([{"role": "user", "content": "..."}])
     artefacts = bedplate.run("recipes/quickstart.yaml", ["model.steps=20"])
     corpus = bedplate.verbs.curate({"sources": [...]}, {}, "runs/mine/corpus")
 
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 from bedplate.version import __version__
 
 if TYPE_CHECKING:
+    from bedplate.adapt.opening import open_face as open
     from bedplate.config import Config as Config
     from bedplate.generate.model import load as load
     from bedplate.ledger import Artefact as Artefact
@@ -25,25 +27,28 @@ if TYPE_CHECKING:
     from bedplate.pipeline import verbs as verbs
     from bedplate.pipeline.runner import run as run
 
+# Name -> the module that it is in, and after a colon what it is called there if otherwise.
 _HOME = {
     "Artefact": "bedplate.ledger",
     "Config": "bedplate.config",
     "Stage": "bedplate.ledger",
     "load": "bedplate.generate.model",
+    "open": "bedplate.adapt.opening:open_face",
     "open_artefact": "bedplate.ledger",
     "run": "bedplate.pipeline.runner",
     "verbs": "bedplate.pipeline.verbs",
 }
 
-__all__ = ["Artefact", "Config", "Stage", "__version__", "load", "open_artefact", "run", "verbs"]
+__all__ = ["Artefact", "Config", "Stage", "__version__", "load", "open", "open_artefact", "run", "verbs"]
 
 
 def __getattr__(name: str) -> object:
     home = _HOME.get(name)
     if home is None:
         raise AttributeError(f"module 'bedplate' has no attribute {name!r}")
-    module = import_module(home)
-    return module if home.endswith(f".{name}") else getattr(module, name)
+    place, _, own_name = home.partition(":")
+    module = import_module(place)
+    return module if place.endswith(f".{name}") else getattr(module, own_name or name)
 
 
 def __dir__() -> list[str]:

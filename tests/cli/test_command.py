@@ -13,6 +13,7 @@ import time
 import pytest
 
 import bedplate
+from bedplate.pipeline.stages import VERBS
 
 RECIPE = """\
 name: toys
@@ -164,21 +165,19 @@ def test_the_version_is_pyprojects():
 def test_help_is_a_manual(cli):
     shown = cli("--help")
     assert shown.returncode == 0
-    for word in ("run", "curate", "train-tokenizer", "tokenize", "pretrain", "evaluate", "release", "import", "export"):
+    for word in (*VERBS, "run", "export", "merge", "chat", "serve"):
         assert word in shown.stdout
     for phrase in ("bedplate run recipes/quickstart.yaml", "Exit codes", "--json", "doctor"):
         assert phrase in shown.stdout
     assert cli().stdout == shown.stdout
 
 
-@pytest.mark.parametrize(
-    "verb", ["curate", "train-tokenizer", "tokenize", "pretrain", "evaluate", "release", "import", "export", "chat"]
-)
+@pytest.mark.parametrize("verb", [*VERBS, "export", "merge", "chat", "serve"])
 def test_every_verb_has_help_with_an_example(cli, verb):
     shown = cli(verb, "--help")
     assert shown.returncode == 0, shown.stderr
     assert "Example" in shown.stdout
-    if verb not in ("import", "export", "chat"):
+    if verb in VERBS:
         assert f"In a recipe: do: {verb}, which makes a" in shown.stdout
 
 

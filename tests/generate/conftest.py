@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ import pytest
 import torch
 
 from bedplate.codecs.text import TextTokenizer
-from bedplate.console import Console
 from bedplate.families.llama import build
 from bedplate.families.llama_config import LlamaConfig
 from bedplate.generate.model import TextModel
@@ -80,16 +78,3 @@ def model(tokenizer: TextTokenizer) -> TextModel:
 def windowed(tokenizer: TextTokenizer) -> TextModel:
     """Every layer sees 5 positions."""
     return _random_model(tokenizer, model_type="mistral", windows=(5, 5), num_key_value_heads=1)
-
-
-@pytest.fixture(scope="session")
-def smollm2(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """SmolLM2-135M-Instruct as an fp32 model folder, imported from the GGUF that the families' tests fetch."""
-    cache = Path(os.environ.get("BEDPLATE_CACHE") or Path(__file__).resolve().parents[2] / ".cache")
-    gguf = cache / "smollm2" / "SmolLM2-135M-Instruct.Q4_1.gguf"
-    if not gguf.is_file():
-        pytest.skip(f"no {gguf}: run tests/families/test_gguf_import.py first, which fetches it")
-    from bedplate.families.imports import import_model
-
-    out = tmp_path_factory.mktemp("smollm2") / "model"
-    return import_model(gguf, out, dtype="float32", console=Console.quiet()).path

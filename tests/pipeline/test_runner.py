@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from types import SimpleNamespace
 
 import pytest
 
@@ -182,21 +183,46 @@ def test_the_summary_names_every_stage_and_what_to_do_next(recipe):
     assert "bedplate show runs/toys/three" in table
 
 
-def test_next_commands_fit_the_model(tmp_path):
-    class Fake:
-        def __init__(self, kind, name, template):
-            self.kind, self.path = kind, tmp_path / name
-            self.path.mkdir()
-            if template:
-                (self.path / "chat_template.jinja").write_text("{{ messages }}")
+@pytest.fixture
+def fake(tmp_path):
+    """What `next_commands` looks at in an artefact, without the work of making one."""
 
-    report = Fake("report", "report", False)
-    plain = [" ".join(command) for command, _ in next_commands([Fake("release", "plain", False), report])]
+    def make(kind, name, stage, *, template=False, **facts):
+        folder = tmp_path / name
+        folder.mkdir()
+        if template:
+            (folder / "chat_template.jinja").write_text("{{ messages }}")
+        manifest = SimpleNamespace(stage=stage)
+        return SimpleNamespace(kind=kind, path=folder, manifest=manifest, measures={}, config={}, **facts)
+
+    return make
+
+
+def said(*artefacts):
+    return [" ".join(command) for command, _ in next_commands(artefacts)]
+
+
+def test_next_commands_fit_the_model(fake, tmp_path):
+    plain = said(fake("release", "plain", "release"), fake("report", "report", "evaluate"))
     assert f"bedplate chat {tmp_path}/plain --raw" in plain
     assert f"bedplate show {tmp_path}/report --open" in plain
-    templated = [" ".join(command) for command, _ in next_commands([Fake("model", "chatty", True)])]
-    assert f"bedplate chat {tmp_path}/chatty" in templated
-    assert next_commands([]) == []
+    assert f"bedplate chat {tmp_path}/chatty" in said(fake("model", "chatty", "import", template=True))
+    assert said() == []
+
+
+def test_next_commands_fit_what_was_adapted(fake, tmp_path):
+    base = fake("model", "base", "import", template=True)
+    encoder = fake("model", "encoder", "import")
+    encoder.measures["architecture"] = "encoder"
+    index = fake("index", "index", "index")
+    answers = fake("prompt", "answers", "adapt")
+    answers.config["way"] = {"way": "retrieval"}
+    report = fake("report", "comparison", "compare")
+    assert said(base, encoder, index)[0] == f"bedplate chat {tmp_path}/base"
+    assert f"bedplate chat {tmp_path}/index --base {tmp_path}/base" in said(base, encoder, index)
+    commands = said(base, encoder, index, answers, report)
+    assert commands[:2] == [f"bedplate show {tmp_path}/comparison --open", f"bedplate chat {tmp_path}/answers"]
+    assert f"bedplate serve {tmp_path}/base {tmp_path}/answers" in commands
 
 
 def test_plan_keeps_the_recipes_order_where_it_may(recipe):

@@ -43,7 +43,7 @@ def test_a_line_holds_nothing_that_json_has_not(tmp_path):
 
 def outcome(loss, norm=1.0, **weights):
     scalars = {name: torch.tensor(value) for name, value in (weights or {"next_token": 5}).items()}
-    return Outcome(torch.tensor(loss), torch.tensor(norm), scalars)
+    return Outcome(torch.tensor(loss), torch.tensor(norm), scalars, tokens=7)
 
 
 def test_losses_come_back_from_a_checkpoint_to_the_bit():
@@ -51,12 +51,14 @@ def test_losses_come_back_from_a_checkpoint_to_the_bit():
     for loss in (0.1, 1 / 3, 2.7):
         unlogged.add(outcome(loss))
     unlogged.settle()
-    again = Unlogged(unlogged.step, json.loads(json.dumps(unlogged.losses)))
+    again = Unlogged(unlogged.step, json.loads(json.dumps(unlogged.losses)), unlogged.tokens)
     for each in (unlogged, again):
         each.add(outcome(4.2, norm=0.5))
-    assert again.take() == unlogged.take()
+    taken = again.take()
+    assert taken == unlogged.take()
+    assert taken[1] == 4 * 7
     assert (again.step, again.norm) == (14, 0.5)
-    assert again.take() == []
+    assert again.take() == ([], 0)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from bedplate.console import Console
 from bedplate.version import __version__
 
 MANUAL = """
-Builds foundation models: from raw documents to a released, documented model.
+Builds foundation models: from raw documents to a released, documented, served model, and every way of adapting one.
 
 A RECIPE is a YAML file of stages. Each stage makes an artefact: a folder with a manifest that says what it is, where it
 came from and what it cost. What is made already is never made twice; what is interrupted goes on where it stopped.
@@ -30,9 +30,13 @@ EXAMPLES = """
     # what an artefact is, where it came from, what it cost; its training curve
     bedplate show runs/quickstart/model --open
 
-    # let the model continue a text; talk to one that was taught to
+    # let the model continue a text; talk to one that was taught to; serve it
     bedplate chat runs/quickstart/release --raw
     bedplate chat models/smollm2
+    bedplate serve models/smollm2
+
+    # which way of adapting a base to a task is worth it
+    bedplate compare recipes/quickstart-adapt.yaml
 
 --json and --quiet may stand anywhere in a command.
 
@@ -80,8 +84,14 @@ app.command("tokenize", cls=VerbCommand, rich_help_panel=RECIPES)(recipes.tokeni
 app.command("pretrain", cls=VerbCommand, rich_help_panel=RECIPES)(recipes.pretrain)
 app.command("evaluate", cls=VerbCommand, rich_help_panel=RECIPES)(recipes.evaluate)
 app.command("release", cls=VerbCommand, rich_help_panel=RECIPES)(recipes.release)
-app.command("import", rich_help_panel=MODELS)(models.import_)
+app.command("python-docs", cls=VerbCommand, rich_help_panel=RECIPES)(recipes.python_docs)
+app.command("index", cls=VerbCommand, rich_help_panel=RECIPES)(recipes.index)
+app.command("adapt", cls=VerbCommand, rich_help_panel=RECIPES)(recipes.adapt)
+app.command("compare", cls=VerbCommand, rich_help_panel=RECIPES)(recipes.compare)
+app.command("import", cls=VerbCommand, rich_help_panel=MODELS)(models.import_)
 app.command("export", rich_help_panel=MODELS)(models.export)
+app.command("merge", rich_help_panel=MODELS)(models.merge)
 app.command("chat", rich_help_panel=MODELS)(models.chat)
+app.command("serve", rich_help_panel=MODELS)(models.serve)
 app.command("show", rich_help_panel=ARTEFACTS)(artefacts.show)
 app.command("doctor", rich_help_panel=MACHINE)(machine.doctor)

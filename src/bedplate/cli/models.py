@@ -1,4 +1,4 @@
-"""`import`, `export` and `chat`: models from elsewhere, to elsewhere, and at the terminal."""
+"""`import`, `export`, `merge`, `chat` and `serve`: models from elsewhere, to elsewhere, at the terminal, over HTTP."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ import typer
 from bedplate.cli.answer import answer, artefact_facts
 from bedplate.cli.recipes import Replace
 from bedplate.console import Console
+
+Base = Annotated[
+    Path | None, typer.Option(help="The base's folder, where the artefact doesn't say it or it has moved.")
+]
 
 
 def import_(
@@ -65,6 +69,72 @@ def export(
     answer(artefact_facts(artefact), console)
 
 
+def merge(
+    context: typer.Context,
+    adapter: Annotated[Path, typer.Argument(help="The adapter's folder.", show_default=False)],
+    out: Annotated[Path, typer.Argument(help="The model folder to make.", show_default=False)],
+    base: Base = None,
+    dtype: Annotated[
+        Literal["float32", "bfloat16", "float16"] | None,
+        typer.Option(help="How to store the weights; as the base stores them if not given."),
+    ] = None,
+    replace: Replace = False,
+) -> None:
+    """Make one model of a base and an adapter, with a certificate that it answers as the two do.
+
+    Example: bedplate merge runs/adapt-lora/adapter models/merged
+    """
+    from bedplate.deltas.merge import merge_adapter
+
+    console: Console = context.obj
+    artefact = merge_adapter(adapter, out, base=base, dtype=dtype, console=console, replace=replace)
+    console.say(f"{'found' if artefact.cached else 'made'} {artefact.path}")
+    answer(artefact_facts(artefact), console)
+
+
+def serve(
+    context: typer.Context,
+    models: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[NAME=]PATH...",
+            help="Models, adapters, prompts, retrieval, classifiers, encoders; NAME is what requests call it.",
+            show_default=False,
+        ),
+    ],
+    host: Annotated[str, typer.Option(help="The address to listen on; others can't reach the default.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    key_env: Annotated[
+        str | None, typer.Option(help="The environment variable with the key that clients must give.")
+    ] = None,
+    max_queue: Annotated[int, typer.Option(min=1, help="Requests that may wait; more are told to come back.")] = 128,
+    dtype: Annotated[
+        Literal["float32", "bfloat16", "float16"] | None,
+        typer.Option(help="What to compute in; what is fastest here if not given."),
+    ] = None,
+    base: Base = None,
+) -> None:
+    """Serve models over HTTP as the OpenAI API has it, with a page to chat on.
+
+    Examples: bedplate serve models/smollm2
+
+    bedplate serve models/smollm2 docs=runs/ask/answers --port 9000
+    """
+    from bedplate.serve.server import serve as run_server
+
+    code = run_server(
+        models,
+        host=host,
+        port=port,
+        key_env=key_env,
+        max_queue=max_queue,
+        dtype=dtype,
+        base=base,
+        console=context.obj,
+    )
+    raise typer.Exit(code)
+
+
 def chat(
     context: typer.Context,
     model: Annotated[Path, typer.Argument(help="The model's folder.", show_default=False)],
@@ -77,8 +147,9 @@ def chat(
     seed: Annotated[int | None, typer.Option(help="For a reply that can be had again.")] = None,
     raw: Annotated[bool, typer.Option("--raw", help="No chat template: the model continues the text.")] = False,
     prompt: Annotated[str | None, typer.Option(help="One question, one reply on stdout, and done.")] = None,
+    base: Base = None,
 ) -> None:
-    """Talk to a model at the terminal, with its own chat template; the reply streams.
+    """Talk to a model, or to anything made by adapting one, at the terminal; the reply streams.
 
     Examples: bedplate chat models/smollm2
 
@@ -86,10 +157,11 @@ def chat(
 
     bedplate chat runs/quickstart/release --raw --prompt "def main():"
     """
-    from bedplate.generate.chat import chat as talk
+    from bedplate.serve.terminal import chat as talk
 
     code = talk(
         model,
+        base=base,
         system=system,
         temperature=temperature,
         top_p=top_p,

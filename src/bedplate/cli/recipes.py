@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from bedplate.cli.answer import answer, answer_artefacts
+from bedplate.cli.answer import answer, answer_artefacts, artefact_facts
 from bedplate.console import Console
 from bedplate.errors import RecipeError
 
@@ -91,6 +92,81 @@ def release(
     Example: bedplate release recipes/quickstart.yaml
     """
     _perform(context, recipe, words, replace, verb="release")
+
+
+def python_docs(
+    context: typer.Context, recipe: RecipeArgument, words: StageAndOverrides = None, replace: Replace = False
+) -> None:
+    """Make documents, questions and a task out of this machine's own documentation: the standard library's docstrings.
+
+    Example: bedplate python-docs recipes/quickstart-adapt.yaml
+    """
+    _perform(context, recipe, words, replace, verb="python-docs")
+
+
+def adapt(
+    context: typer.Context, recipe: RecipeArgument, words: StageAndOverrides = None, replace: Replace = False
+) -> None:
+    """Adapt a base to a task, in one of many ways: a prompt, examples, retrieval, a probe, LoRA, full fine-tuning.
+
+    Example: bedplate adapt recipes/adapt-lora.yaml adapter.way.rank=8
+    """
+    _perform(context, recipe, words, replace, verb="adapt")
+
+
+def compare(
+    context: typer.Context, recipe: RecipeArgument, words: StageAndOverrides = None, replace: Replace = False
+) -> None:
+    """Compare several ways of adapting on one task and one budget: quality with intervals, and what each costs.
+
+    Example: bedplate compare recipes/quickstart-adapt.yaml
+    """
+    _perform(context, recipe, words, replace, verb="compare")
+
+
+def index(
+    context: typer.Context,
+    target: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RECIPE|DOCUMENTS",
+            help="A recipe (.yaml), or a folder or file of text, Markdown or HTML.",
+            show_default=False,
+        ),
+    ],
+    words: StageAndOverrides = None,
+    encoder: Annotated[Path | None, typer.Option(help="With DOCUMENTS: the encoder's folder.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="With DOCUMENTS: the folder to make; index/NAME if not given.")
+    ] = None,
+    replace: Replace = False,
+) -> None:
+    """Make a folder of documents searchable, by meaning and by words: an index that answers can cite.
+
+    Examples: bedplate index manuals --encoder models/minilm --out runs/manuals
+
+    bedplate index recipes/quickstart-adapt.yaml
+    """
+    if encoder is None:
+        if target.suffix not in (".yaml", ".yml"):
+            raise RecipeError(
+                f"{target}: no recipe, and documents need an encoder to be indexed",
+                f"Name one: bedplate index {target} --encoder models/minilm",
+            )
+        if out is not None:
+            raise RecipeError("--out belongs to DOCUMENTS", "In a recipe: stage.out=FOLDER.")
+        _perform(context, target, words, replace, verb="index")
+        return
+    if words:
+        raise RecipeError(f"{words[0]!r} belongs to a recipe, and --encoder to documents", "Give one or the other.")
+    from bedplate.adapt.retrieval.stage import index_documents
+
+    console: Console = context.obj
+    place = out or Path("index") / target.resolve().stem
+    artefact = index_documents(target, encoder, place, console=console, replace=replace)
+    console.say(f"{'found' if artefact.cached else 'made'} {artefact.path}")
+    console.say(f"next: {shlex.join(['bedplate', 'chat', str(artefact.path), '--base', 'models/NAME'])}")
+    answer(artefact_facts(artefact), console)
 
 
 def evaluate(

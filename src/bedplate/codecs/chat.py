@@ -7,7 +7,10 @@ The template comes with the model and isn't trusted: it runs in a sandbox and on
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import copy
 from datetime import datetime
 from functools import lru_cache
 from types import TracebackType
@@ -16,7 +19,7 @@ from typing import Any
 from jinja2 import Template
 from jinja2.exceptions import TemplateError, TemplateSyntaxError
 
-from bedplate.codecs.sandbox import LimitError, Limits, TemplateEnvironment, limited
+from bedplate.codecs.sandbox import LimitError, Limits, TemplateEnvironment, limited, marking
 from bedplate.errors import InputError
 
 _REASONING = ("reasoning_content", "thinking", "reasoning")
@@ -38,58 +41,145 @@ def render(
     limits: Limits | None = None,
     **variables: Any,
 ) -> str:
-    """The prompt text for a conversation.
+    """The prompt text for a conversation: see `Rendering`, which this makes and asks once."""
+    named = {"bos_token": bos_token, "eos_token": eos_token}
+    rendering = Rendering(template, messages, tools=tools, limits=limits, **named, **variables)
+    return rendering.text(add_generation_prompt=add_generation_prompt)
 
-    messages: `{"role": ..., "content": ...}` objects, JSON data only. tools: JSON schemas of functions the model may
-    call. add_generation_prompt: end where the assistant is to speak. variables: anything else the template reads
-    (`documents`, `enable_thinking`, ...). Encode the result with `specials=True` and without the post-processor:
-    templates write BOS themselves.
 
-    Raises InputError where the template is broken, refuses the messages, reaches for what it may not, or takes more
-    than `limits` allow.
+class Rendering:
+    """A conversation under a template, to be written out whole or in part.
+
+    messages: `{"role": ..., "content": ...}` objects, JSON data only; keys without a value are left out. tools: JSON
+    schemas of functions the model may call. variables: anything else the template reads (`documents`,
+    `enable_thinking`, ...), the tokenizer's named tokens among them. Encode the text with `specials=True` and without
+    the post-processor: templates write BOS themselves.
+
+    Everything here raises InputError where the template is broken, refuses the messages, reaches for what it may not,
+    or takes more than `limits` allow for one rendering.
     """
-    limits = limits or Limits()
-    if not isinstance(messages, (list, tuple)) or not all(isinstance(m, Mapping) for m in messages):
-        raise InputError("messages: not a list of objects", 'Give [{"role": "user", "content": "..."}].')
-    data = {
-        "messages": [_with_reasoning(_plain(m, f"messages[{i}]")) for i, m in enumerate(messages)],
-        "tools": None if tools is None else _plain(list(tools), "tools"),
-        "documents": None,
-        "add_generation_prompt": add_generation_prompt,
-        "bos_token": bos_token,
-        "eos_token": eos_token,
-        **{name: _plain(value, name) for name, value in variables.items()},
-    }
-    if len(template) > limits.template:
-        raise InputError(
-            f"the chat template has {len(template)} characters, more than the {limits.template} allowed",
-            "Use the template that the model's maker publishes.",
-        )
-    try:
-        with limited(limits):
-            text = _compiled(template).render(data)
-    except RefusedError as error:
-        raise InputError(
-            f"the chat template refuses these messages: {error}", "Change the messages as it asks."
-        ) from error
-    except TemplateSyntaxError as error:
-        raise InputError(
-            f"the chat template is broken at line {error.lineno}: {error.message}", "Repair or replace the template."
-        ) from error
-    except LimitError as error:
-        raise InputError(
-            f"the chat template was stopped: {error}",
-            "It may be hostile; use the one that the model's maker publishes.",
-        ) from error
-    except (Exception, MemoryError) as error:
-        where = _line(error.__traceback__)
-        raise InputError(
-            f"the chat template fails{where} with {type(error).__name__}: {str(error)[:300]}",
-            "Check that the messages have the fields it reads, or replace the template.",
-        ) from error
-    if len(text) > limits.largest:
-        raise InputError(f"the chat template wrote {len(text)} characters, more than the {limits.largest} allowed")
-    return text
+
+    def __init__(
+        self,
+        template: str,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        limits: Limits | None = None,
+        **variables: Any,
+    ) -> None:
+        self.template, self._limits = template, limits or Limits()
+        if not isinstance(messages, (list, tuple)) or not all(isinstance(m, Mapping) for m in messages):
+            raise InputError("messages: not a list of objects", 'Give [{"role": "user", "content": "..."}].')
+        if len(template) > self._limits.template:
+            raise InputError(
+                f"the chat template has {len(template)} characters, more than the {self._limits.template} allowed",
+                "Use the template that the model's maker publishes.",
+            )
+        self.messages: list[dict[str, Any]] = [_message(m, f"messages[{i}]") for i, m in enumerate(messages)]
+        self.tools: list[Any] | None = None if tools is None else _plain(list(tools), "tools")
+        self._variables = {name: _plain(value, name) for name, value in variables.items()}
+
+    def text(self, count: int | None = None, *, add_generation_prompt: bool = False) -> str:
+        """The first `count` messages, all where None. add_generation_prompt: end where the assistant is to speak."""
+        data = {
+            "messages": self.messages[:count],
+            "tools": self.tools,
+            "documents": None,
+            "bos_token": "",
+            "eos_token": "",
+            **self._variables,
+            "add_generation_prompt": add_generation_prompt,
+        }
+        with self._explained():
+            text = _compiled(self.template).render(data)
+        if len(text) > self._limits.largest:
+            raise InputError(
+                f"the chat template wrote {len(text)} characters, more than the {self._limits.largest} allowed"
+            )
+        return text
+
+    def changed(self, change: Callable[[Any], Any]) -> Rendering:
+        """The same with the messages (each an object), the tools and every variable put through `change`."""
+        other = copy(self)
+        other.messages = [change(message) for message in self.messages]
+        other.tools = change(self.tools)
+        other._variables = {
+            name: value if name.endswith("_token") else change(value) for name, value in self._variables.items()
+        }
+        return other
+
+    def with_message(self, index: int, message: dict[str, Any]) -> Rendering:
+        """The same with one message replaced."""
+        other = copy(self)
+        other.messages = [*self.messages[:index], message, *self.messages[index + 1 :]]
+        return other
+
+    @property
+    def has_generation(self) -> bool:
+        """Whether the template says itself what the assistant writes, in `{% generation %}` blocks."""
+        with self._explained():
+            return _has_generation(self.template)
+
+    def generation_spans(self, text: str, *, add_generation_prompt: bool = False) -> list[tuple[int, int]]:
+        """Where in `text`, the whole conversation's, the template's `{% generation %}` blocks lie, as (start, end)."""
+        opening, closing = unused_characters(2, text + self.template)
+        with marking(opening, closing):
+            marked = self.text(add_generation_prompt=add_generation_prompt)
+        pieces = re.split(f"([{opening}{closing}])", marked)
+        spans, at, begin = [], 0, None
+        for piece in pieces:
+            if piece == opening and begin is None:
+                begin = at
+            elif piece == closing and begin is not None:
+                if at > begin:
+                    spans.append((begin, at))
+                begin = None
+            elif piece in (opening, closing):
+                break  # one inside another, or a template that took a block apart
+            else:
+                at += len(piece)
+        if begin is not None or "".join(pieces[::2]) != text:
+            raise InputError(
+                "the chat template changes what its {% generation %} blocks wrote, so they don't say where it lies",
+                "Put the blocks around what is written out as it is.",
+            )
+        return spans
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """The budget of one rendering, and what goes wrong in it told as InputError."""
+        try:
+            with limited(self._limits):
+                yield
+        except RefusedError as error:
+            raise InputError(
+                f"the chat template refuses these messages: {error}", "Change the messages as it asks."
+            ) from error
+        except TemplateSyntaxError as error:
+            raise InputError(
+                f"the chat template is broken at line {error.lineno}: {error.message}",
+                "Repair or replace the template.",
+            ) from error
+        except LimitError as error:
+            raise InputError(
+                f"the chat template was stopped: {error}",
+                "It may be hostile; use the one that the model's maker publishes.",
+            ) from error
+        except (Exception, MemoryError) as error:
+            where = _line(error.__traceback__)
+            raise InputError(
+                f"the chat template fails{where} with {type(error).__name__}: {str(error)[:300]}",
+                "Check that the messages have the fields it reads, or replace the template.",
+            ) from error
+
+
+def unused_characters(count: int, text: str) -> list[str]:
+    """Characters that aren't in a text and never stand for anything (Unicode's noncharacters U+FDD0 to U+FDEF)."""
+    free = [c for c in map(chr, range(0xFDD0, 0xFDF0)) if c not in text]
+    if len(free) < count:
+        raise InputError("the text holds nearly all of Unicode's noncharacters", "Take them out: they mean nothing.")
+    return free[:count]
 
 
 @lru_cache(maxsize=64)
@@ -98,6 +188,11 @@ def _compiled(template: str) -> Template:
     environment.filters["tojson"] = _tojson
     environment.globals.update(raise_exception=_raise_exception, strftime_now=_strftime_now, dict=_TemplateDict())
     return environment.from_string(template)
+
+
+@lru_cache(maxsize=64)
+def _has_generation(template: str) -> bool:
+    return TemplateEnvironment().has_generation(template)
 
 
 def _tojson(
@@ -145,6 +240,11 @@ def _plain(value: Any, where: str) -> Any:
     if isinstance(value, (list, tuple)):
         return [_plain(v, f"{where}[{i}]") for i, v in enumerate(value)]
     raise InputError(f"{where}: a {type(value).__name__} can't be given to a chat template", "Give JSON data only.")
+
+
+def _message(message: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """A message as templates expect it: no key without a value, as APIs write them."""
+    return _with_reasoning({k: v for k, v in _plain(message, where).items() if v is not None})
 
 
 def _with_reasoning(message: dict[str, Any]) -> dict[str, Any]:

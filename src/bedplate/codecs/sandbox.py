@@ -86,6 +86,7 @@ class Budget:
 
 
 _budget: ContextVar[Budget] = ContextVar("budget of the rendering under way")
+_marks: ContextVar[tuple[str, str]] = ContextVar("what opens and closes a generation block", default=("", ""))
 
 
 @contextmanager
@@ -96,6 +97,16 @@ def limited(limits: Limits) -> Iterator[None]:
         yield
     finally:
         _budget.reset(token)
+
+
+@contextmanager
+def marking(opening: str, closing: str) -> Iterator[None]:
+    """Templates rendered inside this write the two marks around what their `{% generation %}` blocks write."""
+    token = _marks.set((opening, closing))
+    try:
+        yield
+    finally:
+        _marks.reset(token)
 
 
 class TemplateEnvironment(ImmutableSandboxedEnvironment):
@@ -116,6 +127,15 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
     def tick() -> str:
         _budget.get().tick()
         return ""
+
+    @staticmethod
+    def generation_mark(which: int) -> str:
+        return _marks.get()[which]
+
+    def has_generation(self, source: str) -> bool:
+        """Whether a template has `{% generation %}` blocks. Call inside `limited`."""
+        attributes = self.parse(source).find_all(nodes.EnvironmentAttribute)
+        return any(a.name == "generation_mark" for a in attributes)
 
     @staticmethod
     def concatenate(*parts: object) -> str:
@@ -189,14 +209,18 @@ class PrivateNamespace(Namespace):
 
 
 class GenerationTag(Extension):
-    """`{% generation %}...{% endgeneration %}` marks what the assistant says; for rendering it is just its body."""
+    """`{% generation %}...{% endgeneration %}` says what the assistant writes. It is rendered as its body, between the
+    marks of `marking` where there are some."""
 
     tags = {"generation"}  # noqa: RUF012 (Jinja's own declaration)
 
-    def parse(self, parser: Parser) -> nodes.Node:
+    def parse(self, parser: Parser) -> list[nodes.Node]:
         line = next(parser.stream).lineno
         body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
-        return nodes.Scope(body).set_lineno(line)
+        opening, closing = (
+            nodes.Output([_through("generation_mark", [nodes.Const(which)], line)], lineno=line) for which in (0, 1)
+        )
+        return [opening, nodes.Scope(body).set_lineno(line), closing]
 
 
 def _check_name(name: object) -> None:

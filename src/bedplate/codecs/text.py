@@ -12,18 +12,30 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bedplate.errors import TokenizerError
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     from tokenizers import Tokenizer
+
+    from bedplate.codecs.guarded import GuardedEncoder
 
 NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 """The roles that `tokenizer_config.json` may give to special tokens."""
 
 _RUN_TIME_FIELDS = ("truncation", "padding")
 """Parts of `tokenizer.json` that say how some caller batched, not how text is cut; never kept."""
+
+
+class Encoded(NamedTuple):
+    """Tokens and where they come from: ids, and offsets int64 [T, 2], the first character and the one after the last.
+    Tokens of one character's bytes all have that character."""
+
+    ids: list[int]
+    offsets: npt.NDArray[np.int64]
 
 
 class TextTokenizer:
@@ -59,6 +71,8 @@ class TextTokenizer:
 
         added = self.backend.get_added_tokens_decoder()
         self.special_tokens: dict[str, int] = {t.content: i for i, t in sorted(added.items()) if t.special}
+        self.markers: tuple[str, ...] = tuple(t.content for _, t in sorted(added.items()) if t.content.strip())
+        """Added tokens, special or not, that aren't just whitespace: what chat templates mark turns with."""
         self.vocab_size: int = max(self.backend.get_vocab(with_added_tokens=True).values(), default=-1) + 1
         """One more than the largest id, added tokens included."""
 
@@ -118,6 +132,25 @@ class TextTokenizer:
         backend = self.backend if specials else self._plain
         return [e.ids for e in backend.encode_batch_fast(list(texts), add_special_tokens=post_process)]
 
+    def encode_with_offsets(
+        self, texts: Sequence[str], plain: Sequence[Sequence[tuple[int, int]]] | None = None
+    ) -> list[Encoded]:
+        """`encode` with special tokens parsed, for many texts on all cores, and the characters that each token is of.
+
+        plain: for each text the places (start, end) of special tokens in it that are plain text after all; see
+        `bedplate.codecs.guarded`, which also says what it raises.
+        """
+        import numpy as np
+
+        encoded = [
+            Encoded(e.ids, np.array(e.offsets, dtype=np.int64).reshape(-1, 2))
+            for e in self._exact.encode_batch(list(texts), add_special_tokens=False)
+        ]
+        for index, places in enumerate(plain or ()):
+            if places:
+                encoded[index] = Encoded(*self._guarded.encode(texts[index], places))
+        return encoded
+
     def decode(self, ids: Sequence[int], *, skip_special: bool = True) -> str:
         """The text of token ids; incomplete UTF-8 gives U+FFFD. Ids beyond the vocabulary (a model may pad its table
         of embeddings) give nothing."""
@@ -165,6 +198,19 @@ class TextTokenizer:
         plain = _backend(self._definition, "tokenizer.json")
         plain.encode_special_tokens = True
         return plain
+
+    @cached_property
+    def _exact(self) -> Tokenizer:
+        # Post-processors may take the whitespace off offsets; nothing else of theirs is wanted here.
+        if self.backend.post_processor is None:
+            return self.backend
+        return _backend(json.dumps({**json.loads(self._definition), "post_processor": None}), "tokenizer.json")
+
+    @cached_property
+    def _guarded(self) -> GuardedEncoder:
+        from bedplate.codecs.guarded import GuardedEncoder
+
+        return GuardedEncoder(self._definition, self.special_tokens)
 
     @cached_property
     def _special_ids(self) -> frozenset[int]:

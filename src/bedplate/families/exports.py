@@ -10,14 +10,17 @@ from pydantic import Field
 
 from bedplate.config import Config
 from bedplate.config.model import execution
-from bedplate.errors import InputError
-from bedplate.families.imports import Dtype, ImportConfig, Located, locate, read_source
+from bedplate.errors import InputError, WeightsError
+from bedplate.families.imports import ENCODER_FACTS, Dtype, ImportConfig, Located, certified, locate, read_source
 from bedplate.families.imports import sources as import_sources
 from bedplate.ledger.artefact import Artefact
 from bedplate.ledger.stage import Inputs, SourceInput, Stage
 
 if TYPE_CHECKING:
     from bedplate.console import Console
+    from bedplate.families.certificate import Certificate
+    from bedplate.families.encoder_certificate import EncoderCertificate
+    from bedplate.families.encoder_model import EncoderModel
     from bedplate.families.model import Model
     from bedplate.ledger.work import Work
 
@@ -108,21 +111,26 @@ def sources(config: ExportConfig | GGUFExportConfig) -> list[SourceInput]:
 def run_hf(config: ExportConfig, inputs: Inputs, work: Work) -> None:
     """Write a Hugging Face folder, read it back, compare."""
     from bedplate.families.model import DTYPES
-    from bedplate.families.model import Model as Loaded
 
     model, facts = _read(config.source, inputs)
     stored = config.dtype or str(facts["natural_dtype"])
     model.save(work.path, dtype=DTYPES[stored])
-    _finish(model, lambda: Loaded.load(work.path, device="cpu"), stored, facts, work)
+    _finish(model, lambda what: certified(model, work.path, stored=stored, what=what), stored, facts, work)
 
 
 def run_gguf(config: GGUFExportConfig, inputs: Inputs, work: Work) -> None:
     """Write a GGUF file, read it back, compare."""
+    from bedplate.families.certificate import certify
     from bedplate.families.gguf_export import write_gguf
     from bedplate.families.gguf_import import read_model
     from bedplate.families.gguf_reader import GGUF
+    from bedplate.families.model import Model as Writer
 
     model, facts = _read(config.source, inputs)
+    if not isinstance(model, Writer):
+        raise WeightsError(
+            f"{facts['name']} is an encoder, which isn't written as GGUF here", "Export it as a folder: format=hf."
+        )
     stored: Any = config.dtype or facts["natural_dtype"]
     path = work.path / GGUF_FILE
     facts["notes"] += write_gguf(model, path, dtype=stored, name=facts["name"], license=facts["license"])
@@ -131,10 +139,10 @@ def run_gguf(config: GGUFExportConfig, inputs: Inputs, work: Work) -> None:
         with GGUF.open(path) as file:
             return read_model(file).build()
 
-    _finish(model, reload, stored, facts, work)
+    _finish(model, lambda what: certify(model, reload, stored=stored, what=what), stored, facts, work)
 
 
-def _read(source: str | None, inputs: Inputs) -> tuple[Model, dict[str, Any]]:
+def _read(source: str | None, inputs: Inputs) -> tuple[Model | EncoderModel, dict[str, Any]]:
     """The model on the CPU, and its name, licence, notes and natural dtype."""
     if source is not None:
         located = locate(ImportConfig(source=source))
@@ -150,15 +158,19 @@ def _read(source: str | None, inputs: Inputs) -> tuple[Model, dict[str, Any]]:
     return model, facts | {"name": artefact.name, "license": known if isinstance(known, str) else facts["license"]}
 
 
-def _finish(model: Model, reload: Callable[[], Model], stored: str, facts: dict[str, Any], work: Work) -> None:
-    from bedplate.families.certificate import certify
-
+def _finish(
+    model: Model | EncoderModel,
+    certify: Callable[[str], Certificate | EncoderCertificate],
+    stored: str,
+    facts: dict[str, Any],
+    work: Work,
+) -> None:
     for note in facts["notes"]:
         work.console.warn(note)
     work.console.say(f"stored as {stored}; comparing it with its source")
     parameters = model.parameter_count()
-    certificate = certify(model, reload, stored=stored, what=f"the export of {facts['name']}")
+    certificate = certify(f"the export of {facts['name']}")
     certificate.save(work.path)
     work.volatile("certificate.json")
-    work.measures |= {key: facts[key] for key in ("license", "notes")}
+    work.measures |= {key: facts[key] for key in ("license", "notes", *ENCODER_FACTS) if key in facts}
     work.measures |= {"parameters": parameters, "certificate": certificate.facts()}

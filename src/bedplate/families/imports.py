@@ -17,11 +17,16 @@ from bedplate.ledger.stage import Inputs, SourceInput, Stage
 
 if TYPE_CHECKING:
     from bedplate.console import Console
+    from bedplate.families.certificate import Certificate
+    from bedplate.families.encoder_certificate import EncoderCertificate
+    from bedplate.families.encoder_model import EncoderModel
     from bedplate.families.model import Model
     from bedplate.ledger.artefact import Artefact
     from bedplate.ledger.work import Work
 
 Dtype = Literal["float32", "bfloat16", "float16"]
+ENCODER_FACTS = ("architecture", "pooling", "normalise", "width", "max_length")
+"""What an encoder's manifest says besides."""
 
 
 class ImportConfig(Config):
@@ -128,7 +133,8 @@ def sources(config: ImportConfig) -> list[SourceInput]:
     files = [found.path] if found.is_gguf else _read_files(found.path)
     digest = hashlib.sha256()
     for file in files:
-        digest.update(f"{file.name if not found.is_gguf else ''}\0{sha256_file(file)}\n".encode())
+        name = "" if found.is_gguf else file.relative_to(found.path).as_posix()
+        digest.update(f"{name}\0{sha256_file(file)}\n".encode())
     size = sum(file.stat().st_size for file in files)
     return [SourceInput(found.path, digest.hexdigest(), size, len(files))]
 
@@ -143,17 +149,15 @@ def _check(found: Located) -> None:
             read_model(file).check()
     else:
         from bedplate.families.checkpoint import Checkpoint
-        from bedplate.families.model import read_config
+        from bedplate.families.opening import read_any_config
 
-        read_config(found.path)
+        read_any_config(found.path)
         Checkpoint(found.path)
 
 
 def run(config: ImportConfig, inputs: Inputs, work: Work) -> None:
     """Read, store, read back, compare."""
-    from bedplate.families.certificate import certify
     from bedplate.families.model import DTYPES
-    from bedplate.families.model import Model as Loaded
 
     found = locate(config)
     work.console.say(f"reading {found.path}")
@@ -165,14 +169,25 @@ def run(config: ImportConfig, inputs: Inputs, work: Work) -> None:
     work.measures |= facts | {"parameters": model.parameter_count()}
     model.save(work.path, dtype=DTYPES[stored])
     work.console.say(f"stored as {stored}; comparing it with its source")
-    what = f"the import of {found.path}"
-    certificate = certify(model, lambda: Loaded.load(work.path, device="cpu"), stored=stored, what=what)
+    certificate = certified(model, work.path, stored=stored, what=f"the import of {found.path}")
     certificate.save(work.path)
     work.volatile("certificate.json")
     work.measures["certificate"] = certificate.facts()
 
 
-def read_source(found: Located) -> tuple[Model, dict[str, Any]]:
+def certified(model: Model | EncoderModel, folder: Path, *, stored: str, what: str) -> Certificate | EncoderCertificate:
+    """The certificate of a model and of what was written of it to `folder`. Raises WeightsError beyond its limits."""
+    from bedplate.families.certificate import certify
+    from bedplate.families.encoder_certificate import certify_encoder
+    from bedplate.families.encoder_model import EncoderModel as Encoder
+    from bedplate.families.model import Model as Loaded
+
+    if isinstance(model, Encoder):
+        return certify_encoder(model, lambda: Encoder.load(folder, device="cpu"), stored=stored, what=what)
+    return certify(model, lambda: Loaded.load(folder, device="cpu"), stored=stored, what=what)
+
+
+def read_source(found: Located) -> tuple[Model | EncoderModel, dict[str, Any]]:
     """The model on the CPU, and what the source says of itself: origin, licence, notes, and the dtype to store it in
     unless another is asked for. Raises as `import_model` does."""
     facts: dict[str, Any] = {"source": {"hub_id": found.hub_id, "commit": found.commit, "file": found.path.name}}
@@ -189,13 +204,34 @@ def read_source(found: Located) -> tuple[Model, dict[str, Any]]:
             }
             facts |= {"notes": list(gguf.notes), "natural_dtype": gguf.natural_dtype}
             return gguf.build(), facts
-    from bedplate.families.model import Model as Loaded
+    from bedplate.families.encoder_model import EncoderModel as Encoder
+    from bedplate.families.opening import load_any
 
-    model = Loaded.load(found.path, device="cpu")
-    notes = [] if model.tokenizer is not None else [_no_tokenizer(found.path)]
+    model = load_any(found.path, device="cpu")
     stored = str(model.net.embed.weight.dtype).removeprefix("torch.")
-    facts |= {"format": "hugging-face", "license": card_license(found.path), "notes": notes, "natural_dtype": stored}
-    return model, facts
+    facts |= {"format": "hugging-face", "license": card_license(found.path), "natural_dtype": stored}
+    if isinstance(model, Encoder):
+        return model, facts | _encoder_facts(model, found.path)
+    notes = [] if model.tokenizer is not None else [_no_tokenizer(found.path)]
+    return model, facts | {"notes": notes}
+
+
+def _encoder_facts(model: EncoderModel, folder: Path) -> dict[str, Any]:
+    from bedplate.families.checkpoint import Checkpoint
+
+    notes = []
+    if not model.settings.stated:
+        notes.append(f"{folder} says nothing of pooling: the mean of a text's tokens is taken, and not normalised")
+    if left_out := model.family.weights.dropped(Checkpoint(folder).shapes):
+        notes.append(f"left out, for an encoder has no use for them: {', '.join(left_out)}")
+    return {
+        "architecture": "encoder",
+        "pooling": model.pooling,
+        "normalise": model.normalise,
+        "width": model.width,
+        "max_length": model.max_length,
+        "notes": notes,
+    }
 
 
 def card_license(folder: Path) -> str | None:
@@ -229,9 +265,12 @@ def _inside(folder: Path) -> Path:
 
 
 def _read_files(folder: Path) -> list[Path]:
+    from bedplate.families.sentence_folder import sentence_files
+
     names = {"config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"}
     names |= {"chat_template.jinja", "model.safetensors.index.json", "README.md"}
-    return sorted(f for f in folder.iterdir() if f.is_file() and (f.name in names or f.suffix == ".safetensors"))
+    files = [f for f in folder.iterdir() if f.is_file() and (f.name in names or f.suffix == ".safetensors")]
+    return sorted(files + sentence_files(folder))
 
 
 def _no_tokenizer(folder: Path) -> str:

@@ -29,6 +29,11 @@ def build(c: LlamaConfig) -> Decoder:
     return Decoder(c.hidden_size, c.vocab_size, [block(w) for w in windows], norm, tied=c.tie_word_embeddings)
 
 
+def tied(c: LlamaConfig) -> dict[str, str]:
+    """What a tied model lacks -> what stands for it."""
+    return {"head.weight": "embed.weight"} if c.tie_word_embeddings else {}
+
+
 def _scaling(c: LlamaConfig) -> RopeScaling | None:
     s = c.rope_scaling
     if s is None:

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bedplate.codecs.text import TextTokenizer
 from bedplate.config.nearest import nearest
 from bedplate.errors import InputError, TokenizerError, WeightsError
 from bedplate.families.checkpoint import Checkpoint, stored_dtype, write_checkpoint
 from bedplate.families.llama_config import LlamaConfig
-from bedplate.families.registry import Family, family_of
+from bedplate.families.registry import C, Family, FamilyConfig, N, family_of
 from bedplate.machine.choose import choose_device
 from bedplate.nn.cache import Cache, KVCache
 from bedplate.nn.mask import Mask
+from bedplate.nn.products import linear
 from bedplate.nn.stack import Decoder
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -39,7 +40,7 @@ class Model:
         self.generation = dict(generation or {})
 
     @property
-    def family(self) -> Family:
+    def family(self) -> Family[LlamaConfig, Decoder]:
         return family_of(self.config.model_type, "config")
 
     @property
@@ -82,7 +83,7 @@ class Model:
 
     def logits(self, hidden: Tensor) -> Tensor:
         """hidden [..., width] -> [..., vocabulary] fp32."""
-        return torch.nn.functional.linear(hidden, self.head_weight.to(hidden.dtype)).float()
+        return linear(hidden, self.head_weight.to(hidden.dtype), None).float()
 
     def new_cache(self, capacity: int = 0) -> KVCache:
         """An empty cache with room for `capacity` positions; it grows when it must."""
@@ -105,8 +106,8 @@ class Model:
         write_checkpoint(folder, tensors)
         stored = str(stored_dtype(tensors)).removeprefix("torch.")
         # transformers 5 reads dtype, 4 torch_dtype.
-        _write_json(folder / "config.json", self.config.to_hf() | {"dtype": stored, "torch_dtype": stored})
-        _write_json(folder / "generation_config.json", self.generation or _generation(self.config))
+        write_json(folder / "config.json", self.config.to_hf() | {"dtype": stored, "torch_dtype": stored})
+        write_json(folder / "generation_config.json", self.generation or _generation(self.config))
         if self.tokenizer is not None:
             self.tokenizer.save(folder)
 
@@ -115,23 +116,40 @@ class Model:
         """Read a model folder. dtype: as stored where None. Raises the errors of `load`."""
         folder = Path(folder)
         config = read_config(folder)
-        checkpoint = Checkpoint(folder)
-        family, layers = family_of(config.model_type, str(folder)), config.num_hidden_layers
-        with torch.device("meta"):
-            net = family.build(config)
-        shapes = {name: tuple(p.shape) for name, p in net.named_parameters()}
-        tied = {"head.weight": "embed.weight"} if config.tie_word_embeddings else {}
-        names = family.weights.match(shapes, checkpoint.shapes, layers, str(folder), tied)
-        for copy, kept in family.weights.copies(checkpoint.shapes, layers, tied).items():
-            _check_copy(checkpoint, copy, names[kept])
-        place = torch.device(choose_device(device).name)  # type: ignore[arg-type]
-        wanted = _dtype(dtype)
-        stored = ((n, _unquantised(names[n], t, folder)) for n, t in checkpoint.read(names))
-        fill(net, ((n, t.to(device=place, dtype=wanted or t.dtype)) for n, t in stored))
+        net, _ = load_net(folder, family_of(config.model_type, str(folder)), config, dtype=dtype, device=device)
         tokenizer = TextTokenizer.load(folder) if (folder / "tokenizer.json").is_file() else None
         if tokenizer is not None:
             check_tokenizer(tokenizer, config, str(folder))
-        return cls(config, net.eval(), tokenizer, _read_generation(folder / "generation_config.json", config))
+        return cls(config, net, tokenizer, _read_generation(folder / "generation_config.json", config))
+
+
+def load_net(
+    folder: Path,
+    family: Family[C, N],
+    config: C,
+    *,
+    dtype: str | torch.dtype | None = None,
+    device: str = "auto",
+) -> tuple[N, dict[str, Tensor]]:
+    """The modules with the folder's weights, in evaluation mode; and the tensors that the family carries beside them,
+    by the names they are written under. Raises as `load`."""
+    checkpoint, layers = Checkpoint(folder), config.num_hidden_layers
+    with torch.device("meta"):
+        net = family.build(config)
+    shapes = {name: tuple(p.shape) for name, p in net.named_parameters()}
+    tied = family.tied(config)
+    names = family.weights.match(shapes, checkpoint.shapes, layers, str(folder), tied)
+    for copy, kept in family.weights.copies(checkpoint.shapes, layers, tied).items():
+        _check_copy(checkpoint, copy, names[kept])
+    place = torch.device(choose_device(device).name)  # type: ignore[arg-type]
+    wanted = _dtype(dtype)
+
+    def read(names: Mapping[str, str]) -> Iterator[tuple[str, Tensor]]:
+        stored = ((n, _unquantised(names[n], t, folder)) for n, t in checkpoint.read(names))
+        return ((n, t.to(device=place, dtype=wanted or t.dtype)) for n, t in stored)
+
+    fill(net, read(names))
+    return net.eval(), dict(read(family.weights.kept(checkpoint.shapes)))
 
 
 def load(path: str | Path, *, dtype: str | torch.dtype | None = None, device: str = "auto") -> Model:
@@ -170,12 +188,12 @@ def nearest_sibling(path: Path) -> str:
 
 def read_config(folder: Path) -> LlamaConfig:
     """The configuration of a model folder."""
-    found = _read_json(folder / "config.json")
+    found = read_json(folder / "config.json")
     family = family_of(found.get("model_type"), str(folder / "config.json"))
     return family.read_config(found, str(folder / "config.json"))
 
 
-def fill(net: Decoder, tensors: Iterable[tuple[str, Tensor]]) -> None:
+def fill(net: nn.Module, tensors: Iterable[tuple[str, Tensor]]) -> None:
     """Put tensors in the place of a net's parameters (built on the meta device); all of them."""
     left = dict(net.named_parameters())
     for name, tensor in tensors:
@@ -211,7 +229,7 @@ def _dtype(name: str | torch.dtype | None) -> torch.dtype | None:
     return DTYPES[name] if isinstance(name, str) else name
 
 
-def check_tokenizer(tokenizer: TextTokenizer, config: LlamaConfig, where: str) -> None:
+def check_tokenizer(tokenizer: TextTokenizer, config: FamilyConfig, where: str) -> None:
     """Raises TokenizerError if a token has no row in the embedding."""
     if tokenizer.vocab_size > config.vocab_size:
         raise TokenizerError(
@@ -222,7 +240,7 @@ def check_tokenizer(tokenizer: TextTokenizer, config: LlamaConfig, where: str) -
 
 def _read_generation(path: Path, config: LlamaConfig) -> dict[str, Any]:
     """The content of generation_config.json, its tokens checked; nothing where there is none."""
-    found = _read_json(path, required=False)
+    found = read_json(path, required=False)
     for key in ("bos_token_id", "eos_token_id", "pad_token_id"):
         said = found.get(key)
         if said is None or (key == "pad_token_id" and said == -1):  # -1: as the first conversions of Llama said it
@@ -241,7 +259,8 @@ def _generation(config: LlamaConfig) -> dict[str, Any]:
     return {k: hf[k] for k in ("bos_token_id", "eos_token_id", "pad_token_id") if hf[k] is not None}
 
 
-def _read_json(path: Path, *, required: bool = True) -> dict[str, Any]:
+def read_json(path: Path, *, required: bool = True) -> dict[str, Any]:
+    """The object in a JSON file; empty where there is no file and none is required. Raises InputError."""
     if not path.is_file() and not required:
         return {}
     try:
@@ -253,5 +272,6 @@ def _read_json(path: Path, *, required: bool = True) -> dict[str, Any]:
     return found
 
 
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+def write_json(path: Path, content: Mapping[str, Any] | Sequence[Any]) -> None:
+    """Write JSON as people read it."""
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

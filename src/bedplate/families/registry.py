@@ -4,30 +4,91 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
+
+from torch import nn
 
 from bedplate.errors import WeightsError
-from bedplate.families import llama
+from bedplate.families import bert, llama
+from bedplate.families.bert_config import BertConfig
 from bedplate.families.llama_config import LlamaConfig
 from bedplate.families.weights import Table
+from bedplate.nn.encoder import Encoder
 from bedplate.nn.stack import Decoder
 
 
+class FamilyConfig(Protocol):
+    """What every family's configuration says."""
+
+    @property
+    def model_type(self) -> str: ...
+
+    @property
+    def num_hidden_layers(self) -> int: ...
+
+    @property
+    def vocab_size(self) -> int: ...
+
+    def to_hf(self) -> dict[str, Any]: ...
+
+
+C = TypeVar("C", bound=FamilyConfig)
+N = TypeVar("N", bound=nn.Module)
+
+
 @dataclass(frozen=True)
-class Family:
-    """A family: how its config.json is read, its modules built and its weights named."""
+class Family(Generic[C, N]):
+    """A family: how its config.json is read, its modules built and its weights named.
 
-    read_config: Callable[[Mapping[str, Any], str], LlamaConfig]
-    build: Callable[[LlamaConfig], Decoder]
+    tied: parameters that a model lacks under a configuration -> the ones that stand for them.
+    """
+
+    read_config: Callable[[Mapping[str, Any], str], C]
+    build: Callable[[C], N]
     weights: Table
+    tied: Callable[[C], Mapping[str, str]] = lambda config: {}
 
 
-_LLAMA = Family(LlamaConfig.from_hf, llama.build, llama.WEIGHTS)
-FAMILIES: dict[str, Family] = dict.fromkeys(("llama", "mistral", "qwen2", "qwen3"), _LLAMA)
+_LLAMA = Family(LlamaConfig.from_hf, llama.build, llama.WEIGHTS, llama.tied)
+_BERT = Family(BertConfig.from_hf, bert.build, bert.WEIGHTS)
+FAMILIES: dict[str, Family[LlamaConfig, Decoder]] = dict.fromkeys(("llama", "mistral", "qwen2", "qwen3"), _LLAMA)
+"""Families that write."""
+
+ENCODERS: dict[str, Family[BertConfig, Encoder]] = {"bert": _BERT}
+"""Families that turn texts into vectors."""
 
 
-def family_of(model_type: object, where: str) -> Family:
-    """The family of a config.json's `model_type`. Raises WeightsError naming those that are known."""
+def is_encoder(model_type: object) -> bool:
+    """Whether a config.json's `model_type` is an encoder's."""
+    return isinstance(model_type, str) and model_type in ENCODERS
+
+
+def family_of(model_type: object, where: str) -> Family[LlamaConfig, Decoder]:
+    """The writing family of a config.json's `model_type`. Raises WeightsError naming those that are known, or saying
+    that it is an encoder's."""
+    if is_encoder(model_type):
+        raise WeightsError(
+            f"{where}: model_type {model_type!r} is an encoder: it turns texts into vectors and can't write",
+            "Give it where an encoder is asked for (index, nearest, probe, embeddings), or name a language model here.",
+        )
     if not isinstance(model_type, str) or model_type not in FAMILIES:
-        raise WeightsError(f"{where}: model_type {model_type!r} is unknown", f"Known: {', '.join(sorted(FAMILIES))}.")
+        raise _unknown(model_type, where)
     return FAMILIES[model_type]
+
+
+def encoder_family_of(model_type: object, where: str) -> Family[BertConfig, Encoder]:
+    """The encoder family of a config.json's `model_type`. Raises WeightsError naming those that are known, or saying
+    that it is a language model's."""
+    if isinstance(model_type, str) and model_type in FAMILIES:
+        raise WeightsError(
+            f"{where}: model_type {model_type!r} is a language model, and an encoder is needed",
+            f"Name an encoder here. Known: {', '.join(sorted(ENCODERS))}.",
+        )
+    if not isinstance(model_type, str) or model_type not in ENCODERS:
+        raise _unknown(model_type, where)
+    return ENCODERS[model_type]
+
+
+def _unknown(model_type: object, where: str) -> WeightsError:
+    known = ", ".join(sorted({**FAMILIES, **ENCODERS}))
+    return WeightsError(f"{where}: model_type {model_type!r} is unknown", f"Known: {known}.")

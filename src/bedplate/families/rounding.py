@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bedplate.errors import WeightsError
-from bedplate.families.model import Model
+from bedplate.families.registry import Family, FamilyConfig
 
 CHUNK_ELEMENTS = 1 << 22
 """Values widened to fp64 at once."""
@@ -53,8 +54,21 @@ class TensorError:
     relative: float
 
 
+class Weighted(Protocol):
+    """What is compared: a model or an encoder."""
+
+    @property
+    def net(self) -> nn.Module: ...
+
+    @property
+    def config(self) -> FamilyConfig: ...
+
+    @property
+    def family(self) -> Family[Any, Any]: ...
+
+
 def compare_tensors(
-    source: Model, result: Model, own: Mapping[str, torch.dtype], *, stored: str, what: str
+    source: Weighted, result: Weighted, own: Mapping[str, torch.dtype], *, stored: str, what: str
 ) -> TensorError:
     """Compare every tensor of two models; the one that is furthest off.
 
@@ -69,26 +83,32 @@ def compare_tensors(
         raise WeightsError(f"{what}: the result hasn't the parameters of its source: {odd}", "Please report it.")
     greatest = TensorError("", -1.0)
     for ours, dtype in own.items():
-        name, a, b = spellings[ours][0], source.net.get_parameter(ours), theirs[ours]
-        if a.shape != b.shape:
-            raise WeightsError(f"{what}: {name} is {list(b.shape)} and was {list(a.shape)}", "Please report it.")
-        error, norm = _norms(a.detach(), b.detach())
-        rounding = rounding_of(dtype, stored)
-        relative = error / norm if norm else (0.0 if error == 0 else math.inf)
-        limit = rounding.relative * norm + rounding.absolute * math.sqrt(a.numel())
-        if not error <= limit:  # NaN lands here too
-            raise WeightsError(
-                f"{what}: {name} isn't its source stored as {stored}: it is off by {relative:.3g} of its norm, and "
-                f"rounding can't cost more than {limit / norm if norm else 0:.3g}",
-                "Please report it: this type holds the source exactly."
-                if rounding == EXACT
-                else "Store it in a wider type: dtype=float32. Please report it if values don't overflow this one.",
-            )
+        name, a, b = spellings[ours][0], source.net.get_parameter(ours).detach(), theirs[ours].detach()
+        relative = compare_tensor(name, a, b, dtype, stored=stored, what=what)
         if relative > greatest.relative:
             greatest = TensorError(name, relative)
         owner, _, leaf = ours.rpartition(".")
-        setattr(source.net.get_submodule(owner), leaf, torch.nn.Parameter(a.detach().to("meta"), requires_grad=False))
+        setattr(source.net.get_submodule(owner), leaf, nn.Parameter(a.to("meta"), requires_grad=False))
     return greatest
+
+
+def compare_tensor(name: str, a: Tensor, b: Tensor, own: torch.dtype, *, stored: str, what: str) -> float:
+    """Norm of b - a over norm of a, where `b` is what became of `a`. Raises as `compare_tensors`."""
+    if a.shape != b.shape:
+        raise WeightsError(f"{what}: {name} is {list(b.shape)} and was {list(a.shape)}", "Please report it.")
+    error, norm = _norms(a, b)
+    rounding = rounding_of(own, stored)
+    limit = rounding.relative * norm + rounding.absolute * math.sqrt(a.numel())
+    relative = error / norm if norm else (0.0 if error == 0 else math.inf)
+    if not error <= limit:  # NaN lands here too
+        raise WeightsError(
+            f"{what}: {name} isn't its source stored as {stored}: it is off by {relative:.3g} of its norm, and "
+            f"rounding can't cost more than {limit / norm if norm else 0:.3g}",
+            "Please report it: this type holds the source exactly."
+            if rounding == EXACT
+            else "Store it in a wider type: dtype=float32. Please report it if values don't overflow this one.",
+        )
+    return relative
 
 
 def _norms(a: Tensor, b: Tensor) -> tuple[float, float]:

@@ -22,10 +22,17 @@ class Map:
 
 @dataclass(frozen=True)
 class Table:
-    """A family's lines, and names in checkpoints that carry nothing (buffers that are computed)."""
+    """A family's lines, and names in checkpoints that have no parameter of ours.
+
+    ignored: they say nothing (buffers that are computed). carried: not computed with, but kept and written back, so
+    that a model loses nothing by passing through. left_out: beginnings of names that are dropped, which whoever reads
+    the checkpoint has to say.
+    """
 
     maps: Sequence[Map]
     ignored: Sequence[str] = field(default_factory=tuple)
+    carried: Sequence[Map] = field(default_factory=tuple)
+    left_out: tuple[str, ...] = ()
 
     def pairs(self, ours: Iterable[str], layers: int) -> dict[str, tuple[str, ...]]:
         """Our names that the model has -> their spellings, the one that we write first.
@@ -61,9 +68,9 @@ class Table:
         chosen = {ours: next((t for t in theirs if t in found), None) for ours, theirs in pairs.items()}
         copies = self.copies(found, layers, tied)
         ignored = {name.format(i=i) for name in self.ignored for i in range(layers)}
-        used = {t for t in chosen.values() if t is not None}
+        used = {t for t in chosen.values() if t is not None} | set(self.kept(found).values())
         missing = [pairs[ours][0] for ours, t in chosen.items() if t is None]
-        extra = sorted(set(found) - used - copies.keys() - ignored)
+        extra = sorted(set(found) - used - copies.keys() - ignored - set(self.dropped(found)))
         misshapen = [
             f"{t} is {list(found[t])} where the configuration says {list(shapes[ours])}"
             for ours, t in chosen.items()
@@ -85,6 +92,16 @@ class Table:
         """Tensors in the checkpoint that a tied model lacks -> our parameter that they must be equal to."""
         names = {t: kept for ours, kept in tied.items() for t in self.pairs([ours], layers)[ours]}
         return {t: names[t] for t in found if t in names}
+
+    def kept(self, found: Iterable[str]) -> dict[str, str]:
+        """The carried tensors that the checkpoint has: the name that we write -> the one it has there."""
+        there = set(found)
+        spelt = {m.theirs: next((t for t in (m.theirs, *m.older) if t in there), None) for m in self.carried}
+        return {name: t for name, t in spelt.items() if t is not None}
+
+    def dropped(self, found: Iterable[str]) -> list[str]:
+        """The tensors of the checkpoint that are left out."""
+        return sorted(t for t in found if self.left_out and t.startswith(self.left_out))
 
 
 def _some(names: Sequence[str]) -> str:

@@ -14,7 +14,8 @@ from bedplate.nn.mask import Mask
 PREFILL_TOKENS = 8192
 """Most tokens, padding included, in one forward pass over prompts: bounds the memory of activations."""
 PADDING = 64
-"""A prompt is padded by no more than this or a quarter of its length: wasted work that costs less than another pass."""
+"""A prompt is padded by no more than this or a quarter of its length: wasted work that costs less than another pass.
+When rows leave, no more of the cache than that stays empty."""
 
 
 class Batch:
@@ -33,23 +34,30 @@ class Batch:
     def __len__(self) -> int:
         return len(self._lengths)
 
+    @property
+    def length(self) -> int:
+        """Positions of the cache in use, those before short rows included."""
+        return 0 if self._cache is None else self._cache.length
+
     @torch.inference_mode()
     def add(self, prompts: Sequence[Sequence[int]], room: int) -> Tensor:
         """Read prompts as new last rows; the logits [n, V] of each one's next token. room: positions to make ready
-        beyond them. Prompts sorted by length are read with the least padding."""
+        beyond them. Prompts sorted by length are read with the least padding. Where it fails nothing has changed."""
         groups = list(_groups(prompts))
-        parts = [] if self._cache is None else [(self._cache, max(self._lengths))]
-        alone = not parts and len(groups) == 1
-        logits = []
+        alone = self._cache is None and len(groups) == 1
+        parts, logits = [], []
         for group in groups:
             longest = max(map(len, group))
             cache = self._model.new_cache(longest + room if alone else longest)
             logits.append(self._read(group, longest, cache))
             parts.append((cache, longest))
-            self._lengths += map(len, group)
-        self._cache = parts[0][0] if alone else KVCache.joined(parts, max(self._lengths) + room)
-        self._set_starts()
+        self._join(parts, [len(prompt) for group in groups for prompt in group], room)
         return torch.cat(logits)
+
+    @torch.inference_mode()
+    def adopt(self, read: Reading, room: int) -> None:
+        """A prompt that has been read in parts becomes the last row."""
+        self._join([(read.cache, read.done)], [read.done], room)
 
     @torch.inference_mode()
     def step(self, tokens: Tensor) -> Tensor:
@@ -74,6 +82,18 @@ class Batch:
             self._cache = None
         elif self._cache is not None:
             self._cache.select(torch.tensor(rows, device=self._model.device))
+            longest = max(self._lengths)
+            if self._cache.length - longest > max(PADDING, longest // 4):  # only those that left needed so much
+                self._cache = KVCache.joined([(self._cache, longest)], longest + PADDING)
+        self._set_starts()
+
+    def _join(self, parts: list[tuple[KVCache, int]], lengths: list[int], room: int) -> None:
+        if self._cache is not None:
+            parts = [(self._cache, max(self._lengths)), *parts]
+        lengths = self._lengths + lengths
+        ready = len(parts) == 1 and parts[0][0].capacity >= max(lengths) + room
+        self._cache = parts[0][0] if ready else KVCache.joined(parts, max(lengths) + room)
+        self._lengths = lengths
         self._set_starts()
 
     def _read(self, group: Sequence[Sequence[int]], longest: int, cache: KVCache) -> Tensor:
@@ -90,6 +110,23 @@ class Batch:
     def _set_starts(self) -> None:
         length = 0 if self._cache is None else self._cache.length
         self._starts = torch.tensor([length - n for n in self._lengths], dtype=torch.int64, device=self._model.device)
+
+
+class Reading:
+    """A prompt that is read in parts, so that between them others can have their turn. done: tokens read so far."""
+
+    def __init__(self, model: Model, prompt: Sequence[int], room: int) -> None:
+        self._model, self._prompt = model, prompt
+        self.cache: KVCache = model.new_cache(len(prompt) + room)
+        self.done = 0
+
+    @torch.inference_mode()
+    def read(self, count: int) -> Tensor | None:
+        """Read `count` more tokens; the logits [1, V] of the next one once the prompt is at its end."""
+        part = self._prompt[self.done : self.done + count]
+        hidden = self._model.hidden(torch.tensor([part], device=self._model.device), cache=self.cache)
+        self.done += len(part)
+        return self._model.logits(hidden[:, -1]) if self.done == len(self._prompt) else None
 
 
 def _groups(prompts: Sequence[Sequence[int]]) -> Iterator[Sequence[Sequence[int]]]:

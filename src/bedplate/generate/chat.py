@@ -7,12 +7,13 @@ import sys
 from collections.abc import Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 from bedplate.config.randomness import fold_in
 from bedplate.console import Console
 from bedplate.errors import InputError, UserError
 from bedplate.generate.generation import Generation
-from bedplate.generate.model import TextModel, load
+from bedplate.generate.model import TextModel, load_text
 from bedplate.generate.params import SamplingParams, params_from
 
 COMMANDS = {
@@ -53,8 +54,35 @@ def chat(
 
     Ctrl-C stops an answer without leaving. Raises UserError where the model has no chat template and raw isn't set.
     """
-    console = console or Console()
-    model = load(path, dtype=dtype, device=device)
+    model = load_text(path, dtype=dtype, device=device)
+    return talk(
+        model,
+        path,
+        system=system,
+        temperature=temperature,
+        top_p=top_p,
+        max_tokens=max_tokens,
+        seed=seed,
+        raw=raw,
+        prompt=prompt,
+        console=console or Console(),
+    )
+
+
+def talk(
+    model: TextModel,
+    path: str | Path,
+    *,
+    system: str | None,
+    temperature: float | None,
+    top_p: float | None,
+    max_tokens: int,
+    seed: int | None,
+    raw: bool,
+    prompt: str | None,
+    console: Console,
+) -> int:
+    """`chat` with a model that is loaded already; path: what messages call it."""
     if model.tokenizer is None:
         raise UserError(f"{path}: no tokenizer, so there is nothing to talk in", "Add the model's tokenizer.json.")
     if not raw and model.tokenizer.chat_template is None:
@@ -66,10 +94,18 @@ def chat(
         raise UserError("a system message needs the chat template, which --raw leaves out", "Give one or the other.")
     params = _params(model, temperature, top_p, max_tokens, seed)
     conversation = Conversation(model, params, system=system, raw=raw, console=console)
-    if prompt is not None:
-        _show(conversation.answer(prompt))
-        return 0
-    return _converse(conversation, console)
+    return converse(conversation, console, prompt)
+
+
+class Talker(Protocol):
+    """What `converse` needs of who answers."""
+
+    raw: bool
+    system: str | None
+
+    def reset(self, system: str | None) -> None: ...
+
+    def answer(self, message: str) -> Generator[str, None, None]: ...
 
 
 class Conversation:
@@ -161,7 +197,11 @@ def _params(
     return params_from(options)
 
 
-def _converse(conversation: Conversation, console: Console) -> int:
+def converse(conversation: Talker, console: Console, prompt: str | None = None) -> int:
+    """Answer what is typed or piped in until it ends, or `prompt` alone where given; the exit code."""
+    if prompt is not None:
+        _show(conversation.answer(prompt))
+        return 0
     terminal = sys.stdin.isatty()
     if terminal:
         console.say("Ctrl-D leaves, Ctrl-C stops an answer, /help lists the commands.")
@@ -188,7 +228,7 @@ def _converse(conversation: Conversation, console: Console) -> int:
     return 0
 
 
-def _command(line: str, conversation: Conversation, console: Console) -> bool:
+def _command(line: str, conversation: Talker, console: Console) -> bool:
     """Carry out a command; whether there was one to carry out."""
     name, _, argument = line.strip().partition(" ")
     if name == "/reset" or (name == "/system" and not conversation.raw):

@@ -9,9 +9,13 @@ from typing import Any
 import torch
 
 from bedplate.codecs.chat import render
-from bedplate.errors import InputError, TokenizerError, UserError
+from bedplate.deltas.adapter import is_adapter, load_adapter
+from bedplate.deltas.lineage import base_of
+from bedplate.errors import InputError, TokenizerError, UserError, WeightsError
+from bedplate.families.encoder_model import EncoderModel
 from bedplate.families.hub import fetch, hub_id, pin
-from bedplate.families.model import Model, model_folder, nearest_sibling
+from bedplate.families.model import Model, nearest_sibling
+from bedplate.families.opening import load_any
 from bedplate.generate import engine
 from bedplate.generate.generation import Generation
 from bedplate.generate.params import SamplingParams
@@ -77,17 +81,49 @@ def load(
     dtype: str | torch.dtype | None = None,
     device: str = "auto",
     revision: str | None = None,
-) -> TextModel:
-    """The model at `path`: an artefact of kind model, run or release, any Hugging Face folder, or a model on the hub,
-    `hub:organisation/model` (without the prefix where a revision is given).
+    adapter: str | Path | None = None,
+) -> TextModel | EncoderModel:
+    """The model at `path`: an artefact of kind model, run or release, any Hugging Face folder, a model on the hub,
+    `hub:organisation/model` (no prefix where a revision is given), or an adapter artefact, which says its base.
 
-    dtype: "float32", "bfloat16" or "float16"; as stored where None. device: auto, cpu, cuda, mps. revision: on the
-    hub, a branch, tag or commit; the commit that the hub's main branch is now at where None.
-    Raises UserError for a GGUF file, which is imported first; else as `bedplate.families.model.load`.
+    A folder that holds an encoder gives an `EncoderModel`. dtype: "float32", "bfloat16" or "float16"; as stored where
+    None. device: auto, cpu, cuda, mps. revision: on the hub, a branch, tag or commit; the commit that the hub's main
+    branch is now at where None. adapter: the folder of an adapter, ours or PEFT's, to load on the model.
+    Raises UserError for a GGUF file, which is imported first, ArtefactError for an adapter whose base isn't where it
+    was, WeightsError for one that was trained on other weights; else as `bedplate.families.model.load`.
     """
+    folder = _folder(path, revision)
+    if adapter is None and is_adapter(folder):
+        folder, adapter = base_of(folder), folder
+    model = load_any(folder, dtype, device, writer=TextModel)
+    if adapter is not None:
+        load_adapter(adapter, model, base=folder)
+        model.net.eval()
+    return model
+
+
+def load_text(
+    path: str | Path,
+    *,
+    dtype: str | torch.dtype | None = None,
+    device: str = "auto",
+    revision: str | None = None,
+    adapter: str | Path | None = None,
+) -> TextModel:
+    """`load` where a model that writes is needed. Raises WeightsError for an encoder."""
+    model = load(path, dtype=dtype, device=device, revision=revision, adapter=adapter)
+    if not isinstance(model, TextModel):
+        raise WeightsError(
+            f"{path}: an encoder: it turns texts into vectors and can't write", "Name a language model here."
+        )
+    return model
+
+
+def _folder(path: str | Path, revision: str | None) -> Path:
+    """The folder on this machine, fetched from the hub if need be."""
     if (on_hub := hub_id(str(path), revision)) is not None:
-        path = fetch(on_hub, pin(on_hub, revision))
-    elif revision is not None:
+        return Path(fetch(on_hub, pin(on_hub, revision)))
+    if revision is not None:
         raise UserError(f"revision={revision}: {path} is no hub id", "Leave the revision out.")
     if str(path).lower().endswith(".gguf"):
         raise UserError(f"{path} is a GGUF file", f"Import it first: bedplate import {path} FOLDER")
@@ -96,4 +132,4 @@ def load(
             f"{path}: no such folder{nearest_sibling(Path(path))}",
             "Give a model's folder, or hub:organisation/model for one on the hub.",
         )
-    return TextModel.load(model_folder(path), dtype=dtype, device=device)
+    return Path(path)

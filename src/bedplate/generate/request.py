@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from numbers import Integral
+
+from torch import Tensor
 
 from bedplate.codecs.streaming import StreamDecoder
 from bedplate.codecs.text import TextTokenizer
+from bedplate.errors import InputError, UserError
+from bedplate.families.model import Model
 from bedplate.generate.generation import FinishReason, Generation, Usage
 from bedplate.generate.params import SamplingParams
 from bedplate.generate.stopping import StopStrings
@@ -90,3 +95,63 @@ class Request:
             self.finish_reason, self._stopped_by = "stop", self._stops.found
             return piece
         return piece + self._stops.flush()
+
+
+def new_request(
+    model: Model, prompt: Sequence[int], params: SamplingParams, *, seed: int | None = None, name: str = "the prompt"
+) -> Request:
+    """A request to continue token ids; an empty prompt starts from BOS. seed: in place of the params' own.
+
+    Raises InputError, saying `name`, for a prompt that is empty, too long for the model's context or out of its
+    vocabulary; UserError for stop strings without a tokenizer.
+    """
+    tokens = _checked(model, prompt, name)
+    context = model.config.max_position_embeddings
+    if len(tokens) >= context:
+        raise InputError(
+            f"{name} has {len(tokens)} tokens and the model's context is {context}: no room for an answer",
+            "Shorten the prompt.",
+        )
+    if params.stop and model.tokenizer is None:
+        raise UserError("stop strings need a tokenizer, and this model has none", "Use stop_token_ids.")
+    return Request(
+        tokens,
+        params,
+        seed=params.seed if seed is None else seed,
+        ends=frozenset(params.stop_token_ids) | (frozenset() if params.ignore_eos else end_tokens(model)),
+        room=min(params.max_tokens, context - len(tokens)),
+        tokenizer=model.tokenizer,
+    )
+
+
+def end_tokens(model: Model) -> frozenset[int]:
+    """The model's own end tokens: what generation_config.json says, else config.json, else the tokenizer."""
+    for found in (model.generation.get("eos_token_id"), model.config.eos_token_id):
+        if found is not None:
+            return frozenset([found] if isinstance(found, int) else found)
+    eos = None if model.tokenizer is None else model.tokenizer.eos_id
+    return frozenset(() if eos is None else [eos])
+
+
+def _checked(model: Model, prompt: Sequence[int], name: str) -> list[int]:
+    given = prompt.tolist() if isinstance(prompt, Tensor) else prompt
+    if not isinstance(given, Iterable):
+        raise InputError(f"{name} is neither a text nor a list of token ids", "Give one or the other.")
+    tokens: list[int] = []
+    for t in given:
+        # int() would make 1 of 1.7, of "1" and of True, and the model would answer another prompt.
+        if isinstance(t, bool) or not isinstance(t, Integral):
+            raise InputError(f"{name} has {t!r} among its token ids", "Give whole numbers, or a text.")
+        tokens.append(int(t))
+    if not tokens:
+        bos = model.config.bos_token_id if model.tokenizer is None else model.tokenizer.bos_id
+        if bos is None:
+            raise InputError(f"{name} is empty and the model has no BOS token to start from", "Write something.")
+        tokens = [bos]
+    outside = [t for t in tokens if not 0 <= t < model.config.vocab_size]
+    if outside:
+        raise InputError(
+            f"{name} has token {outside[0]}, and the model's vocabulary is {model.config.vocab_size}",
+            "Encode it with this model's tokenizer.",
+        )
+    return tokens

@@ -44,7 +44,7 @@ def commit(
     measures = jsonable(work.measures, f"{stage.name}: measures")
     outputs, newest = _outputs(stage, work)
     manifest = Manifest(
-        kind=stage.kind,
+        kind=stage.made_kind(config),
         name=name,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         stage=stage.name,

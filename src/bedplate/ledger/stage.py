@@ -36,7 +36,7 @@ class Stage:
     version: int
     """Raised by hand when the meaning changes, which makes everything made before it out of date."""
     kind: str
-    """The kind of artefact that it makes."""
+    """The kind of artefact that it makes; all that it may make, "prompt|probe", where `kind_of` decides."""
     config: type[Config]
     inputs: Mapping[str, str]
     """Role -> kind. A kind may end in "?" (optional) or "*" (a list), and name alternatives: "model|release|run"."""
@@ -52,8 +52,15 @@ class Stage:
     resumes: bool = True
     """Whether an attempt goes on with what an interrupted one left. If not, nothing half-made is left behind."""
 
+    kind_of: str | None = None
+    """"module:function"; called as function(config) and returns which of the kinds this configuration makes."""
+
     every_rank: bool = False
     """Under torchrun: whether all processes run it together. Otherwise rank 0 does, and the others wait for it."""
+
+    def made_kind(self, config: Config) -> str:
+        """The kind of artefact that a configuration makes."""
+        return self.kind if self.kind_of is None else str(resolve(self.kind_of)(config))
 
     def roles(self) -> dict[str, Role]:
         """The declared inputs, parsed."""

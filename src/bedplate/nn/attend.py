@@ -21,11 +21,16 @@ QUERY_BLOCK = 128
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Lowered, scale: float) -> Tensor:
     """q [B, H, T, D]; k, v [B, G, S, D] with H a multiple of G (grouped queries, arXiv 2305.13245) -> [B, H, T, D]."""
-    if q.device.type == "cpu":
+    if q.device.type == "cpu" and not _fused_on_cpu(q, mask):
         return _blocked(q, k, v, mask, scale)
     if mask.bias is None:
         return F.scaled_dot_product_attention(q, k, v, is_causal=mask.causal, scale=scale, enable_gqa=True)
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask.bias, scale=scale, enable_gqa=True)
+
+
+def _fused_on_cpu(q: Tensor, mask: Lowered) -> bool:
+    """Where torch's fused kernel is the faster one on CPU: whole texts in fp32, without gradients."""
+    return q.dtype == torch.float32 and not mask.causal and q.shape[2] > 1 and not torch.is_grad_enabled()
 
 
 def reference_attention(q: Tensor, k: Tensor, v: Tensor, mask: Mask, scale: float) -> Tensor:
@@ -48,11 +53,18 @@ def _blocked(q: Tensor, k: Tensor, v: Tensor, mask: Lowered, scale: float) -> Te
 
 
 def _probabilities(rows: Tensor, k: Tensor, bias: Tensor | None, shape: tuple[int, int, int, int]) -> Tensor:
-    """rows [B*G, R*t, D], k [B*G, s, D], bias [1 or B, 1, t, s] -> [B*G, R*t, s]; shape is (B, G, R, t)."""
+    """rows [B*G, R*t, D], k [B*G, s, D], bias [1 or B, 1, t or 1, s] -> [B*G, R*t, s]; shape is (B, G, R, t)."""
     scores = torch.bmm(rows, k.transpose(1, 2))
     if bias is not None:
         scores.view(*shape, -1).add_(bias.unsqueeze(2))
     return scores.softmax(-1)
+
+
+def _rows(bias: Tensor | None, a: int, b: int, end: int) -> Tensor | None:
+    """The part of a bias for queries a to b and keys up to `end`; one row may stand for every query."""
+    if bias is None:
+        return None
+    return bias[:, :, a:b, :end] if bias.shape[2] > 1 else bias[..., :end]
 
 
 class _BlockedAttention(torch.autograd.Function):
@@ -67,7 +79,7 @@ class _BlockedAttention(torch.autograd.Function):
             b = min(a + QUERY_BLOCK, T)
             end = S - T + b if causal else S
             rows = q[:, :, :, a:b].reshape(B * G, R * (b - a), D)
-            block = None if bias is None else bias[:, :, a:b, :end]
+            block = _rows(bias, a, b, end)
             p = _probabilities(rows, k[:, :end], block, (B, G, R, b - a))
             out[:, :, :, a:b] = torch.bmm(p, v[:, :end]).view(B, G, R, b - a, -1)
         ctx.save_for_backward(q, k, v, bias)
@@ -89,7 +101,7 @@ class _BlockedAttention(torch.autograd.Function):
             end = S - T + b if ctx.causal else S
             rows = q[:, :, :, a:b].reshape(B * G, R * (b - a), D)
             grad_rows = grad[:, :, :, a:b].reshape(B * G, R * (b - a), -1)
-            block = None if bias is None else bias[:, :, a:b, :end]
+            block = _rows(bias, a, b, end)
             p = _probabilities(rows, k[:, :end], block, (B, G, R, b - a))
             grad_v[:, :end] += torch.bmm(p.transpose(1, 2), grad_rows)
             grad_p = torch.bmm(grad_rows, v[:, :end].transpose(1, 2))

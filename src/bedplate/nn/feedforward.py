@@ -1,8 +1,10 @@
-"""Feed-forward sublayers: SwiGLU (Shazeer 2020, arXiv 2002.05202) and the classic two-map GELU."""
+"""Feed-forward sublayers: SwiGLU (Shazeer 2020, arXiv 2002.05202) and two maps with a function between them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch.nn.functional as F
@@ -43,17 +45,39 @@ class GELU:
     bias: bool = True
     approximate: Literal["none", "tanh"] = "none"
 
-    def build(self, width: int) -> GELULayer:
-        return GELULayer(width, self)
+    def build(self, width: int) -> TwoMapLayer:
+        return TwoMapLayer(width, self.hidden, self.bias, partial(F.gelu, approximate=self.approximate))
 
 
-class GELULayer(nn.Module):
-    def __init__(self, width: int, record: GELU) -> None:
+@dataclass(frozen=True)
+class ReLU:
+    """down(relu(up(x))), as in the first Transformer (arXiv 1706.03762)."""
+
+    hidden: int
+    bias: bool = True
+
+    def build(self, width: int) -> TwoMapLayer:
+        return TwoMapLayer(width, self.hidden, self.bias, F.relu)
+
+
+@dataclass(frozen=True)
+class SiLU:
+    """down(silu(up(x)))."""
+
+    hidden: int
+    bias: bool = True
+
+    def build(self, width: int) -> TwoMapLayer:
+        return TwoMapLayer(width, self.hidden, self.bias, F.silu)
+
+
+class TwoMapLayer(nn.Module):
+    def __init__(self, width: int, hidden: int, bias: bool, activation: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
-        self.approximate = record.approximate
-        self.up = Linear(width, record.hidden, bias=record.bias, shard=0)
-        self.down = Linear(record.hidden, width, bias=record.bias, shard=1)
+        self.activation = activation
+        self.up = Linear(width, hidden, bias=bias, shard=0)
+        self.down = Linear(hidden, width, bias=bias, shard=1)
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
-        out: Tensor = self.down(F.gelu(self.up(x), approximate=self.approximate))
+        out: Tensor = self.down(self.activation(self.up(x)))
         return out

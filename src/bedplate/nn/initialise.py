@@ -7,13 +7,14 @@ import math
 import torch
 
 from bedplate.config.randomness import fold_in
+from bedplate.nn.encoder import Encoder
 from bedplate.nn.parameters import ParameterInfo, parameter_table
 from bedplate.nn.stack import Decoder
 
 EMBEDDING_STD = 0.02
 
 
-def initialise(net: Decoder, seed: int) -> None:
+def initialise(net: Decoder | Encoder, seed: int) -> None:
     """Set every parameter of `net`, which must be on CPU in fp32.
 
     Matrices are normal with standard deviation 1 / sqrt(fan_in); those that write into the residual stream are divided

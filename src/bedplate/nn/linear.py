@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bedplate.nn.parameters import ParameterInfo, Role
+from bedplate.nn.products import linear
 
 
 class Linear(nn.Module):
@@ -45,8 +46,8 @@ class Linear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         bias = None if self.bias is None else self.bias.to(x.dtype)
         if self.reduce is None:
-            return F.linear(x, self.weight.to(x.dtype), bias)
-        y = self.reduce(F.linear(x, self.weight.to(x.dtype)))
+            return linear(x, self.weight.to(x.dtype), bias)
+        y = self.reduce(linear(x, self.weight.to(x.dtype), None))
         return y if bias is None else y + bias
 
     def extra_repr(self) -> str:

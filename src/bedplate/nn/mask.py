@@ -64,14 +64,16 @@ class Mask:
         if plain and queries == keys and device.type != "cpu":
             return Lowered(bias=None, causal=True)
         forbidden = _FORBIDDEN_FP16 if dtype == torch.float16 else FORBIDDEN
-        allowed = self.dense(queries, keys, device)
+        only_padding = self.valid is not None and self.segments is None and wide and not self.causal
+        # Every query then sees the same keys, and one row says it for all.
+        allowed = self.dense(1 if only_padding else queries, keys, device)
         bias = torch.zeros(allowed.shape, dtype=dtype, device=device).masked_fill_(~allowed, forbidden)
         return Lowered(bias=bias, causal=self.causal)
 
 
 @dataclass(frozen=True)
 class Lowered:
-    """bias [1 or B, 1, T, S] is added to the scores, None where nothing is forbidden (or, off the CPU, where plain
+    """bias [1 or B, 1, T or 1, S] is added to the scores, None where nothing is forbidden (or, off the CPU, where plain
     causality says it all). causal: no key after its query, which lets a backend skip blocks."""
 
     bias: Tensor | None

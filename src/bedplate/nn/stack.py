@@ -25,11 +25,15 @@ class Sublayer(Protocol):
 
 @dataclass(frozen=True)
 class Residual:
-    """x + post_norm(sublayer(pre_norm(x))), each norm where there is one."""
+    """out_norm(x + post_norm(sublayer(pre_norm(x)))), each norm where there is one.
+
+    pre_norm: as GPT-2 and Llama have it. out_norm: after the addition, as in the first Transformer and BERT.
+    """
 
     sublayer: Sublayer
     pre_norm: Norm | None = None
     post_norm: Norm | None = None
+    out_norm: Norm | None = None
 
     def build(self, width: int) -> ResidualLayer:
         return ResidualLayer(self, width)
@@ -41,11 +45,13 @@ class ResidualLayer(nn.Module):
         self.pre_norm = record.pre_norm.build(width) if record.pre_norm else None
         self.sublayer = record.sublayer.build(width)
         self.post_norm = record.post_norm.build(width) if record.post_norm else None
+        self.out_norm = record.out_norm.build(width) if record.out_norm else None
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
         y = x if self.pre_norm is None else self.pre_norm(x)
         y = self.sublayer(y, context)
-        return x + (y if self.post_norm is None else self.post_norm(y))
+        x = x + (y if self.post_norm is None else self.post_norm(y))
+        return x if self.out_norm is None else self.out_norm(x)
 
 
 class Block(tuple[Residual, ...]):

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
-from torch import Tensor
-
-from bedplate.nn.stack import Decoder
+from torch import Tensor, nn
 
 Batch = Mapping[str, Tensor]
-"""A plain dict of tensors, one row an example."""
+"""A plain dict of tensors, one row an example; `tokens` [B, T] is always there."""
+
+Net = TypeVar("Net", bound=nn.Module)
+"""What an objective is computed on: a decoder, an encoder with a head ..."""
+_Net = TypeVar("_Net", bound=nn.Module, contravariant=True)
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Term:
     coefficient: float = 1.0
 
 
-class Objective(Protocol):
+class Objective(Protocol[_Net]):
     """A loss that the one loop can train."""
 
     def weights(self, batch: Batch) -> dict[str, Tensor]:
@@ -34,6 +36,6 @@ class Objective(Protocol):
         pass, so that ranks and micro-batches can be summed first."""
         ...
 
-    def __call__(self, net: Decoder, batch: Batch) -> dict[str, Term]:
+    def __call__(self, net: _Net, batch: Batch) -> dict[str, Term]:
         """Each term's sum over this part of the batch."""
         ...

@@ -48,8 +48,12 @@ def _fields(config: type[BaseModel], prefix: str) -> Iterator[Field]:
         if is_execution(config, name):
             text += " (Changes how, not what: what is made stays valid.)"
         yield Field(prefix + name, _default(info), text)
+        told: set[Field] = set()
         for model, mark in _nested(info.annotation):
-            yield from _fields(model, f"{prefix}{name}{mark}.")
+            for field in _fields(model, f"{prefix}{name}{mark}."):
+                if field not in told:  # alternatives share fields
+                    told.add(field)
+                    yield field
 
 
 def _nested(annotation: object) -> list[tuple[type[BaseModel], str]]:

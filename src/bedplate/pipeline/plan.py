@@ -37,11 +37,12 @@ def plan(recipe: Recipe) -> list[Step]:
     cycles and for two stages with one folder: all before anything has run.
     """
     stages = {name: find_stage(entry) for name, entry in recipe.stages.items()}
+    configs = {name: build(stages[name].config, entry) for name, entry in recipe.stages.items()}
+    kinds = {name: stage.made_kind(configs[name]) for name, stage in stages.items()}
     steps = {}
     for name, entry in recipe.stages.items():
-        config = build(stages[name].config, entry)
         out = Path(entry.out) if entry.out else RUNS / recipe.name / name
-        steps[name] = Step(name, stages[name], config, _inputs(entry, stages), out)
+        steps[name] = Step(name, stages[name], configs[name], _inputs(entry, stages[name], kinds), out)
     _distinct_folders(recipe, steps)
     return _ordered(recipe, steps)
 
@@ -60,8 +61,9 @@ def upto(steps: list[Step], name: str) -> list[Step]:
     return [step for step in steps if step.name in needed]
 
 
-def _inputs(entry: StageEntry, stages: Mapping[str, Stage]) -> dict[str, list[str | Artefact]]:
-    roles = stages[entry.name].roles()
+def _inputs(entry: StageEntry, stage: Stage, kinds: Mapping[str, str]) -> dict[str, list[str | Artefact]]:
+    """kinds: of what each stage of the recipe makes."""
+    roles = stage.roles()
     for given in entry.inputs:
         if given not in roles:
             raise RecipeError(
@@ -76,30 +78,30 @@ def _inputs(entry: StageEntry, stages: Mapping[str, Stage]) -> dict[str, list[st
         if value is None:
             if not role.optional and not role.many:
                 raise RecipeError(
-                    f"{place}: missing; {entry.do} needs a {role} artefact", f"For example: {_example(role, stages)}"
+                    f"{place}: missing; {entry.do} needs a {role} artefact", f"For example: {_example(role, kinds)}"
                 )
             continue
         if isinstance(value, list) and not role.many:
             raise RecipeError(f"{place}: takes one artefact, not a list", None)
         names = value if isinstance(value, list) else [value]
-        resolved[role.name] = [_one(name, role, stages, place, entry.name) for name in names]
+        resolved[role.name] = [_one(name, role, kinds, place, entry.name) for name in names]
     return resolved
 
 
-def _one(name: str, role: Role, stages: Mapping[str, Stage], place: str, own: str) -> str | Artefact:
+def _one(name: str, role: Role, kinds: Mapping[str, str], place: str, own: str) -> str | Artefact:
     """A stage's name, or the artefact at a path; of a kind that the role takes."""
-    if name in stages:
-        if not role.accepts(stages[name].kind):
+    if name in kinds:
+        if not role.accepts(kinds[name]):
             raise RecipeError(
-                f"{place}: the stage {name!r} makes a {stages[name].kind} artefact, where a {role} artefact is needed",
-                _suggestion(role, stages, own),
+                f"{place}: the stage {name!r} makes a {kinds[name]} artefact, where a {role} artefact is needed",
+                _suggestion(role, kinds, own),
             )
         return name
     path = Path(name)
     if not path.exists():
-        near = nearest(name, [stage for stage in stages if stage != own])
+        near = nearest(name, [stage for stage in kinds if stage != own])
         raise RecipeError(
-            f"{place}: {name!r} is neither a stage of this recipe ({', '.join(stages)}) nor a folder"
+            f"{place}: {name!r} is neither a stage of this recipe ({', '.join(kinds)}) nor a folder"
             + (f"; nearest: {near}" if near else ""),
             None,
         )
@@ -109,13 +111,13 @@ def _one(name: str, role: Role, stages: Mapping[str, Stage], place: str, own: st
         raise ArtefactError(f"{place}: {error.problem}", error.fix) from error
 
 
-def _suggestion(role: Role, stages: Mapping[str, Stage], own: str) -> str | None:
-    fitting = [name for name, stage in stages.items() if name != own and role.accepts(stage.kind)]
+def _suggestion(role: Role, kinds: Mapping[str, str], own: str) -> str | None:
+    fitting = [name for name, kind in kinds.items() if name != own and role.accepts(kind)]
     return f"Stages that make one: {', '.join(fitting)}." if fitting else None
 
 
-def _example(role: Role, stages: Mapping[str, Stage]) -> str:
-    fitting = [name for name, stage in stages.items() if role.accepts(stage.kind)]
+def _example(role: Role, kinds: Mapping[str, str]) -> str:
+    fitting = [name for name, kind in kinds.items() if role.accepts(kind)]
     return f"inputs: {{{role.name}: {fitting[0] if fitting else f'runs/.../{role.kinds[0]}'}}}"
 
 

@@ -19,6 +19,11 @@ VERBS = {
     "pretrain": "bedplate.train.stage:PRETRAIN",
     "evaluate": "bedplate.evaluate.stage:EVALUATE",
     "release": "bedplate.release.stage:RELEASE",
+    "import": "bedplate.families.imports:IMPORT",
+    "python-docs": "bedplate.tasks.python_docs:PYTHON_DOCS",
+    "index": "bedplate.adapt.retrieval.stage:INDEX",
+    "adapt": "bedplate.adapt.stage:ADAPT",
+    "compare": "bedplate.adapt.compare.stage:COMPARE",
 }
 
 _REFERENCE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")

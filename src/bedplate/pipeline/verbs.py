@@ -5,8 +5,8 @@
     corpus = verbs.curate({"sources": [...]}, {}, "runs/mine/corpus")
     tokenizer = verbs.train_tokenizer({"vocabulary": 4096}, {"corpus": corpus}, "runs/mine/tokenizer")
 
-The commands that are no stages are here too: `run`, `import_model`, `export_model`, `chat`, `evaluate_model` (on
-tasks), `evaluate_text`, `show` (an opened artefact, as text) and `doctor`.
+The commands that are no stages are here too: `run`, `import_model`, `export_model`, `merge_adapter`, `index_documents`,
+`chat`, `serve`, `evaluate_model` (on tasks), `evaluate_text`, `show` (an opened artefact, as text) and `doctor`.
 
 They are here and not in `bedplate` itself because `bedplate.evaluate` and `bedplate.release` are parts of the library.
 """
@@ -84,13 +84,16 @@ def _open(value: Given | Sequence[Given]) -> Artefact | list[Artefact]:
 
 
 _ELSEWHERE = {
-    "chat": "bedplate.generate.chat:chat",
+    "chat": "bedplate.serve.terminal:chat",
     "doctor": "bedplate.machine.doctor:doctor",
     "evaluate_model": "bedplate.evaluate.short:evaluate_model",
     "evaluate_text": "bedplate.evaluate.short:evaluate_text",
     "export_model": "bedplate.families.exports:export_model",
     "import_model": "bedplate.families.imports:import_model",
+    "index_documents": "bedplate.adapt.retrieval.stage:index_documents",
+    "merge_adapter": "bedplate.deltas.merge:merge_adapter",
     "run": "bedplate.pipeline.runner:run",
+    "serve": "bedplate.serve.server:serve",
     "show": "bedplate.ledger.description:describe",
 }
 
@@ -112,3 +115,7 @@ tokenize = _verb("tokenize")
 pretrain = _verb("pretrain")
 evaluate = _verb("evaluate")
 release = _verb("release")
+python_docs = _verb("python-docs")
+index = _verb("index")
+adapt = _verb("adapt")
+compare = _verb("compare")

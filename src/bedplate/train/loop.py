@@ -4,49 +4,51 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic
 
 import torch
 from torch import Tensor, nn
 
 from bedplate.console import Console
-from bedplate.data.packing import EvaluationRows
-from bedplate.errors import RecipeError
+from bedplate.errors import InternalError, RecipeError
 from bedplate.nn.parameters import parameter_table
-from bedplate.nn.stack import Decoder
-from bedplate.objectives.term import Batch, Objective
-from bedplate.scaling.flops import training_flops_per_token
+from bedplate.objectives.term import Batch, Net, Objective
 from bedplate.train import optimiser as optimisers
 from bedplate.train.checkpoint import Checkpoints, Saved
 from bedplate.train.config import TrainConfig
-from bedplate.train.loader import Loader, RowSource, validation_batches
+from bedplate.train.loader import Loader, RowSource
 from bedplate.train.metrics import Metrics, Outcome, Unlogged
-from bedplate.train.parallel import Parallel
+from bedplate.train.parallel import Parallel, blocks_of
 from bedplate.train.placement import Placement
 from bedplate.train.schedule import share
 from bedplate.train.signals import StopSignals
+from bedplate.train.validation import Validation
+
+Judge = Callable[[int, dict[str, Any]], bool]
+"""(steps done, validation scores) -> whether the run is to end here."""
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a run learns from and is checked against.
+    """What a run learns from and is checked against, if against anything.
 
-    pairs_per_byte: supervised tokens for each byte of training text, which turns nats a token into bits a byte.
+    pairs_per_byte: supervised tokens for each byte of training text, which turns nats a token into bits a byte; None
+    where the loss has no such meaning.
     """
 
     rows: RowSource
-    validation: EvaluationRows
-    pairs_per_byte: float
+    validation: Validation | None
+    pairs_per_byte: float | None = None
 
 
-class Step(nn.Module):
+class Step(nn.Module, Generic[Net]):
     """Net and loss as one module, so that FSDP2 sees one forward: this part's share of the global mean loss."""
 
-    def __init__(self, net: Decoder, objective: Objective) -> None:
+    def __init__(self, net: Net, objective: Objective[Net]) -> None:
         super().__init__()
         self.net = net
         self.objective = objective
@@ -56,41 +58,47 @@ class Step(nn.Module):
         return torch.stack([t.coefficient * t.sum / weights[name] for name, t in terms.items()]).sum()
 
 
-class Trainer:
-    """Trains `net` (whole, on CPU, in fp32) in place; what it writes goes under `folder`."""
+class Trainer(Generic[Net]):
+    """Trains `net` in place; what it writes goes under `folder`.
+
+    net: whole, on CPU, with `blocks` and `compute_dtype` as `nn.stack.Decoder` has them. Parameters that require
+    gradients are trained, clipped and checkpointed, and must be fp32; the others stay as they are, in their dtype.
+    flops_per_token: operations of a step for one token, for MFU; 0 where it isn't wanted.
+    """
 
     def __init__(
         self,
-        net: Decoder,
-        objective: Objective,
+        net: Net,
+        objective: Objective[Net],
         data: TrainingData,
         config: TrainConfig,
         placement: Placement,
         parallel: Parallel,
         folder: Path,
         console: Console,
+        flops_per_token: float = 0.0,
     ) -> None:
         self.config, self.data, self.placement, self.parallel = config, data, placement, parallel
         self.console = console if parallel.leads else Console.quiet()
         self.device = torch.device(placement.device)
         self.peak = placement.flops_per_second
-        """The highest matrix rate measured so far: what MFU is a share of."""
+        """The highest matrix rate measured so far: what MFU is a share of. 0 where none is measured."""
         self.folder = folder
         self.table = parameter_table(net)
-        self.flops_per_token = training_flops_per_token(net, config.length)
+        self.flops_per_token = flops_per_token
         if config.batch % parallel.data_ranks:
             raise RecipeError(
                 f"batch {config.batch} can't be shared evenly by {parallel.data_ranks} data ranks",
                 "Use a multiple of them, or start fewer processes.",
             )
         net.to(self.device)
-        net.compute_dtype = placement.dtype
+        net.compute_dtype = placement.dtype  # type: ignore[assignment]  # torch types attributes as tensors
         self.net, self.step = net, Step(net, objective)
         parallel.apply(self.step, net, placement.dtype)
         if placement.compiled:
-            for block in net.blocks:
+            for block in blocks_of(net):
                 block.compile(dynamic=False)
-        self.parameters = dict(net.named_parameters())
+        self.parameters = _trained(net)
         self._names = {id(p): name for name, p in self.parameters.items()}
         self.optimisers = optimisers.build(
             self.parameters, self.table, config.optimiser, self._gathered, self._scattered, placement.dtype
@@ -99,26 +107,33 @@ class Trainer:
         self.checkpoints = Checkpoints(folder / "checkpoints", config.keep_checkpoints, self.console.warn)
         self.metrics: Metrics | None = None
 
-    def train(self) -> dict[str, Any]:
-        """Run to the last step, from the newest checkpoint if there is one. Returns the last validation's scores."""
+    def train(self, until: int | None = None, judge: Judge | None = None) -> dict[str, Any]:
+        """Run to the last step, from the newest checkpoint if there is one. Returns the last validation's scores.
+
+        until: stop after this many steps of the whole, and leave a checkpoint to go on from. judge: asked after each
+        validation whether to end early.
+        """
+        end = min(until or self.config.steps, self.config.steps)
         unlogged, clock = self._resume()
         scores: dict[str, Any] = {}
         stops = StopSignals(self.console.say)
         with self.metrics or nullcontext(), self.checkpoints, self._progress() as progress, stops:
-            for step in range(unlogged.step, self.config.steps):
+            for step in range(unlogged.step, end):
                 rate = optimisers.set_learning_rate(
                     self.optimisers, share(self.config.schedule, step, self.config.steps)
                 )
                 unlogged.add(self.update(self.loader.batch(step)))
                 done = step + 1
-                last = done == self.config.steps
+                last = done == end
                 stopped = self.parallel.largest(stops.received, self.device) if self._due(done) else 0
                 validates = last or done % self.config.validate_every == 0
                 if last or validates or done % self.config.log_every == 0:
                     line = self._line(unlogged, rate, clock)
-                    if validates:
+                    if validates and self.data.validation is not None:
                         scores = self.validate()
                         line["validation"] = scores
+                        last |= judge is not None and judge(done, scores)
+                    if validates and self.peak:
                         self.peak = max(self.peak, self.placement.measured_again())
                     self._report(line, progress)
                     clock.restart()
@@ -128,6 +143,8 @@ class Trainer:
                 if stopped and not last:
                     self.checkpoints.wait()
                     stops.act(stopped)
+                if last:
+                    break
             self.checkpoints.wait()
         # Resumed after the last step, the checkpoint is the finished model.
         return scores or self.validate()
@@ -147,68 +164,60 @@ class Trainer:
         norm = self.parallel.clip(self.parameters, self.table, self.config.optimiser.clip)
         for o in self.optimisers:
             o.step()
-        return Outcome(self.parallel.sum_over_data(total), norm, weights)
+        tokens = batch["tokens"].numel() * self.parallel.data_ranks
+        return Outcome(self.parallel.sum_over_data(total), norm, weights, tokens)
 
     @torch.no_grad()
     def validate(self) -> dict[str, Any]:
-        """Mean loss in nats a token and bits a byte over the validation sample."""
-        rows = self.data.validation
+        """The scores of the net as it stands; none where there is nothing to check it against."""
+        if self.data.validation is None:
+            return {}
         self.step.eval()
-        parts: list[Tensor] = []
-        for batch in validation_batches(rows, self._micro_size(), self.parallel, self.device):
-            ones = {name: torch.ones_like(w) for name, w in self.step.objective.weights(batch).items()}
-            parts.append(self.step(batch, ones))
+        scores = self.data.validation.scores(self)
         self.step.train()
-        nats = self.parallel.total(math.fsum(torch.stack(parts).tolist()), self.device)
-        return {
-            "loss": nats / rows.pairs,
-            "bits_per_byte": nats / math.log(2) / rows.bytes,
-            "documents": rows.documents,
-            "tokens": rows.pairs,
-            "bytes": rows.bytes,
-        }
+        return scores
 
-    def _micro_size(self) -> int:
-        return self.config.micro_batch or self.loader.share
+    @property
+    def micro_size(self) -> int:
+        """Rows in one forward pass on one rank."""
+        return min(self.config.micro_batch or self.loader.share, self.loader.share)
 
     def _micro_batches(self, batch: Batch) -> Iterator[Batch]:
-        size = min(self._micro_size(), self.loader.share)
-        for a in range(0, self.loader.share, size):
-            yield {name: value[a : a + size] for name, value in batch.items()}
+        for a in range(0, self.loader.share, self.micro_size):
+            yield {name: value[a : a + self.micro_size] for name, value in batch.items()}
 
     def _due(self, done: int) -> bool:
         """Whether ranks look whether one of them was told to stop: each step alone, now and then together."""
         return self.parallel.mesh is None or done % self.config.log_every == 0
 
     def _line(self, unlogged: Unlogged, rate: float, clock: Clock) -> dict[str, Any]:
-        losses = unlogged.take()
+        losses, tokens = unlogged.take()
         # Exact sums, so that a line is the same whether or not a resumed run had its first losses from a checkpoint.
         loss = math.fsum(losses) / len(losses)
         seconds = clock.seconds()
-        speed = len(losses) * self.config.batch * self.config.length / seconds
-        peak = self.peak * self.parallel.ranks
-        return {
-            "step": unlogged.step,
-            "loss": loss,
-            "bits_per_byte": loss / math.log(2) * self.data.pairs_per_byte,
-            "tokens_per_s": _figures(speed),
-            "mfu": _figures(speed * self.flops_per_token / peak) if peak else None,
-            "lr": rate,
-            "grad_norm": unlogged.norm,
-            "time_s": _figures(seconds),
-        }
+        speed = tokens / seconds
+        line: dict[str, Any] = {"step": unlogged.step, "loss": loss}
+        if self.data.pairs_per_byte is not None:
+            line["bits_per_byte"] = loss / math.log(2) * self.data.pairs_per_byte
+        line["tokens_per_s"] = _figures(speed)
+        if self.flops_per_token:
+            peak = self.peak * self.parallel.ranks
+            line["mfu"] = _figures(speed * self.flops_per_token / peak) if peak else None
+        return line | {"lr": rate, "grad_norm": unlogged.norm, "time_s": _figures(seconds), "steps": len(losses)}
 
     def _report(self, line: dict[str, Any], progress: Any) -> None:
         if self.metrics is None:
             return
+        left = (self.config.steps - line["step"]) * line["time_s"] / line.pop("steps")
         self.metrics.write(line)
-        left = (self.config.steps - line["step"]) * self.config.batch * self.config.length / line["tokens_per_s"]
-        shown = {"loss": f"{line['loss']:.3f}", "bits/byte": f"{line['bits_per_byte']:.3f}"}
+        shown = {"loss": f"{line['loss']:.3f}"}
+        if "bits_per_byte" in line:
+            shown["bits/byte"] = f"{line['bits_per_byte']:.3f}"
         shown["tok/s"] = f"{line['tokens_per_s']:,.0f}"
-        if line["mfu"] is not None:
+        if line.get("mfu") is not None:
             shown["MFU"] = f"{line['mfu']:.0%}"
-        if "validation" in line:
-            shown["validation bits/byte"] = f"{line['validation']['bits_per_byte']:.3f}"
+        if "validation" in line and self.data.validation is not None:
+            shown |= self.data.validation.shown(line["validation"])
         progress.update(line["step"], **shown, left=f"{int(left) // 60}:{int(left) % 60:02d}")
 
     def _resume(self) -> tuple[Unlogged, Clock]:
@@ -220,13 +229,13 @@ class Trainer:
         step = self.parallel.from_leader(saved.step if saved else 0, self.device)
         if step and saved is None:
             saved = self.checkpoints.at(step)
-        rest: dict[str, Any] = saved.rest if saved else {"metrics_bytes": 0, "losses": [], "seconds": 0.0}
+        rest: dict[str, Any] = saved.rest if saved else {"metrics_bytes": 0, "losses": [], "tokens": 0, "seconds": 0.0}
         if saved:
             self.console.say(f"going on from step {step}")
             self.load_state(saved.model(), saved.optimiser())
         if self.parallel.leads:
             self.metrics = Metrics(self.folder / "metrics.jsonl", rest["metrics_bytes"])
-        return Unlogged(step, rest["losses"]), Clock(rest["seconds"])
+        return Unlogged(step, rest["losses"], rest["tokens"]), Clock(rest["seconds"])
 
     def load_state(self, model: dict[str, Tensor], moments: dict[str, Tensor]) -> None:
         """Put whole tensors in the place of parameters and optimiser moments, each rank its part."""
@@ -242,7 +251,7 @@ class Trainer:
                         o.state[p][key.removeprefix(prefix)] = self._scattered(whole, p)
 
     def whole_model(self) -> dict[str, Tensor]:
-        """Copies of the whole parameters, on CPU. Every rank takes part."""
+        """Copies of the whole trained parameters, on CPU. Every rank takes part."""
         return {name: self._copied(p.detach(), p) for name, p in self.parameters.items()}
 
     def whole_optimiser(self) -> dict[str, Tensor]:
@@ -261,6 +270,7 @@ class Trainer:
             rest = {
                 "metrics_bytes": self.metrics.bytes(),
                 "losses": list(unlogged.losses),  # a copy: it is written while training goes on
+                "tokens": unlogged.tokens,
                 "seconds": seconds if unlogged.losses else 0.0,
             }
             self.checkpoints.save(unlogged.step, model, moments, rest)
@@ -303,6 +313,17 @@ class Clock:
         start = time.perf_counter()
         yield
         self._excluded += time.perf_counter() - start
+
+
+def _trained(net: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters that a run changes, by name."""
+    found = {name: p for name, p in net.named_parameters() if p.requires_grad}
+    if not found:
+        raise InternalError("nothing to train: no parameter requires gradients")
+    for name, p in found.items():
+        if p.dtype != torch.float32:
+            raise InternalError(f"{name} is to be trained in {p.dtype}; small updates would be rounded away")
+    return found
 
 
 def _figures(value: float) -> float:

@@ -59,25 +59,28 @@ class Metrics:
 @dataclass(frozen=True)
 class Outcome:
     """What one step gave, scalars still on the device: the global mean loss, the gradient's norm before clipping, and
-    how much each of the loss's terms counted."""
+    how much each of the loss's terms counted. tokens: places in its rows, over all ranks."""
 
     loss: Tensor
     norm: Tensor
     weights: dict[str, Tensor]
+    tokens: int = 0
 
 
 class Unlogged:
     """The steps since the last line. Nothing is read from the device until a line or a checkpoint needs it."""
 
-    def __init__(self, step: int = 0, losses: Iterable[float] = ()) -> None:
-        """step: done so far; losses: of the last of them, not logged yet when a checkpoint was made."""
-        self.step, self.losses = step, list(losses)
+    def __init__(self, step: int = 0, losses: Iterable[float] = (), tokens: int = 0) -> None:
+        """step: done so far; losses: of the last of them, not logged yet when a checkpoint was made; tokens: in those
+        steps' rows."""
+        self.step, self.losses, self.tokens = step, list(losses), tokens
         self.norm = math.nan
         """Of the last step."""
         self._waiting: list[Outcome] = []
 
     def add(self, outcome: Outcome) -> None:
         self._waiting.append(outcome)
+        self.tokens += outcome.tokens
 
     def settle(self) -> None:
         """Read what is waiting. Raises InputError, naming the step, where nothing was supervised or something isn't a
@@ -103,8 +106,9 @@ class Unlogged:
             self.losses.append(loss)
             self.norm = norm
 
-    def take(self) -> list[float]:
-        """The losses of the steps since the last line, which are logged now."""
+    def take(self) -> tuple[list[float], int]:
+        """The losses of the steps since the last line, which are logged now, and the tokens in their rows."""
         self.settle()
-        losses, self.losses = self.losses, []
-        return losses
+        taken = self.losses, self.tokens
+        self.losses, self.tokens = [], 0
+        return taken

@@ -8,9 +8,10 @@ sublayer sums once forward and once backward. What is cut, and how, stands in th
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
@@ -26,7 +27,6 @@ from bedplate.errors import BedplateError, RecipeError
 from bedplate.nn.attention import AttentionLayer
 from bedplate.nn.linear import Linear
 from bedplate.nn.parameters import ParameterInfo, parameter_table
-from bedplate.nn.stack import Decoder
 
 
 @dataclass
@@ -114,8 +114,9 @@ class Parallel:
         dist.broadcast(value, src=0)
         return int(value)
 
-    def apply(self, step: nn.Module, net: Decoder, dtype: torch.dtype) -> None:
-        """Cut `net` among the ranks; `step` is the module whose forward holds net and loss, FSDP2's root."""
+    def apply(self, step: nn.Module, net: nn.Module, dtype: torch.dtype) -> None:
+        """Cut `net`, which has `blocks`, among the ranks; `step` is the module whose forward holds net and loss,
+        FSDP2's root."""
         if self.mesh is None:
             return
         if self.tensor_ranks > 1:
@@ -126,7 +127,7 @@ class Parallel:
                 reduce_dtype=torch.float32,
                 cast_forward_inputs=False,
             )
-            for part in (*net.blocks, step):
+            for part in (*blocks_of(net), step):
                 fully_shard(part, mesh=self.mesh["data"], mp_policy=policy)
             for part in step.modules():
                 if isinstance(part, FSDPModule):
@@ -135,7 +136,7 @@ class Parallel:
                     part.set_gradient_divide_factor(1.0)
                     part.set_force_sum_reduction_for_comms(True)
 
-    def _cut(self, net: Decoder) -> None:
+    def _cut(self, net: nn.Module) -> None:
         assert self.mesh is not None
         group, index = self.mesh.get_group("tensor"), self.mesh.get_local_rank("tensor")
         for attention in (m for m in net.modules() if isinstance(m, AttentionLayer)):
@@ -156,7 +157,7 @@ class Parallel:
                         "Use a divisor of the heads and of intermediate_size.",
                     )
                 part = parameter.detach().chunk(self.tensor_ranks, info.shard)[index].clone()
-                setattr(owner, leaf, nn.Parameter(part))
+                setattr(owner, leaf, nn.Parameter(part, requires_grad=parameter.requires_grad))
         for module in net.modules():
             if isinstance(module, Linear) and module.shard == 1:
                 module.reduce = lambda x: _Sum.apply(x, group)
@@ -212,6 +213,11 @@ class Parallel:
         if most is not None:
             torch._foreach_mul_(whole + cut, (most / (norm + 1e-6)).clamp(max=1.0))
         return norm
+
+
+def blocks_of(net: nn.Module) -> list[nn.Module]:
+    """The net's blocks: what is compiled one by one, and gathered one by one under FSDP2."""
+    return list(cast("Iterable[nn.Module]", net.blocks))
 
 
 def _meet(backend: str) -> None:

@@ -24,7 +24,7 @@ _NOMINAL_RATE = {"bfloat16": 2e11, "float32": 4e10}
 @dataclass(frozen=True)
 class Placement:
     """device: as torch names it. dtype: of activations and matrix products. flops_per_second: the measured matrix rate
-    of one process's device in that dtype. record: all of it with reasons, for the manifest."""
+    of one process's device in that dtype, 0 where it wasn't. record: all of it with reasons, for the manifest."""
 
     device: str
     dtype: torch.dtype
@@ -39,14 +39,16 @@ class Placement:
         return measured_matrix_rate(self.dtype, self.device, seconds=0.2).highest * 1e9
 
 
-def place(config: TrainConfig, flops: float) -> Placement:
-    """Choose for a run of `flops` operations on this process. Sets torch's thread count."""
+def place(config: TrainConfig, flops: float, *, measure: bool = True) -> Placement:
+    """Choose for a run of `flops` operations on this process. Sets torch's thread count.
+
+    measure: the matrix rate, which takes most of a second; a run of seconds had better do without.
+    """
     device = choose_device(config.device)
     threads = choose_threads(config.threads)
     if torch.get_num_threads() != threads.count:
         torch.set_num_threads(threads.count)
     dtype = choose_compute_dtype(device, config.dtype)
-    rate = measured_matrix_rate(_DTYPES[dtype.name], device.name)
     seconds = flops / (_NOMINAL_RATE[dtype.name] * threads.count)
     compiled, why = _choose_compile(config.compile, device.kind, seconds)
     record = {
@@ -54,9 +56,13 @@ def place(config: TrainConfig, flops: float) -> Placement:
         "threads": threads.count, "threads_why": threads.why,
         "dtype": dtype.name, "dtype_why": dtype.why,
         "compiled": compiled, "compiled_why": why,
-        "matrix_rate_gflops": round(rate.highest, 1), "matrix_rate_shape": list(rate.shape),
     }  # fmt: skip
-    return Placement(device.name, _DTYPES[dtype.name], threads.count, compiled, rate.highest * 1e9, record)
+    highest = 0.0
+    if measure:
+        rate = measured_matrix_rate(_DTYPES[dtype.name], device.name)
+        record |= {"matrix_rate_gflops": round(rate.highest, 1), "matrix_rate_shape": list(rate.shape)}
+        highest = rate.highest * 1e9
+    return Placement(device.name, _DTYPES[dtype.name], threads.count, compiled, highest, record)
 
 
 def _choose_compile(wish: bool | str, device: str, seconds: float) -> tuple[bool, str]:

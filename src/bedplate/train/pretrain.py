@@ -21,6 +21,7 @@ from bedplate.train.config import PretrainConfig
 from bedplate.train.loop import Trainer, TrainingData
 from bedplate.train.parallel import Parallel
 from bedplate.train.placement import Placement, place
+from bedplate.train.validation import BitsPerByte
 
 if TYPE_CHECKING:
     from bedplate.ledger import Artefact, Work
@@ -42,14 +43,15 @@ def train(config: PretrainConfig, tokens_folder: Path, folder: Path, console: Co
     model_config = _model_config(config, tokenizer)
     net = family_of(model_config.model_type, "architecture").build(model_config)
     initialise(net, config.seed)
-    total = flops.training_flops_per_token(net, config.length) * config.steps * config.batch * config.length
+    per_token = flops.training_flops_per_token(net, config.length)
+    total = per_token * config.steps * config.batch * config.length
     placement = place(config, total)
     with Parallel.start(placement.device, config.tensor_parallel) as parallel:
         if parallel.leads:
             _announce(console, net, config, placement, parallel)
         data = _data(tokens, config)
         objective = NextToken(compiled=placement.compiled)
-        trainer = Trainer(net, objective, data, config, placement, parallel, folder, console)
+        trainer = Trainer(net, objective, data, config, placement, parallel, folder, console, per_token)
         scores = trainer.train()
         whole = trainer.whole_model()
         measures = _measures(config, trainer, scores, total, placement, parallel)
@@ -75,7 +77,7 @@ def _model_config(config: PretrainConfig, tokenizer: TextTokenizer) -> LlamaConf
 def _data(tokens: TokenSet, config: PretrainConfig) -> TrainingData:
     rows = PackedRows(tokens, "train", config.length, config.seed)
     validation = EvaluationRows(tokens, "validation", config.length, most_pairs=config.validation_tokens)
-    return TrainingData(rows, validation, rows.pairs_per_epoch / int(tokens.bytes("train").sum()))
+    return TrainingData(rows, BitsPerByte(validation), rows.pairs_per_epoch / int(tokens.bytes("train").sum()))
 
 
 def _announce(console: Console, net: Decoder, config: PretrainConfig, placement: Placement, parallel: Parallel) -> None:
@@ -94,7 +96,7 @@ def _announce(console: Console, net: Decoder, config: PretrainConfig, placement:
 
 
 def _measures(
-    config: PretrainConfig, trainer: Trainer, scores: dict[str, Any], total: float, placement: Placement,
+    config: PretrainConfig, trainer: Trainer[Decoder], scores: dict[str, Any], total: float, placement: Placement,
     parallel: Parallel,
 ) -> dict[str, Any]:  # fmt: skip
     last: dict[str, Any] = {}

@@ -1,0 +1,61 @@
+"""`ClassifierNet`: a body, one pooled state of each text, and a linear head; what is trained to tell classes apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bedplate.families.encoder_model import pool
+from bedplate.nn.encoder import Encoder
+from bedplate.nn.linear import Linear
+from bedplate.nn.stack import Decoder
+
+Pooled = Literal["last", "mean", "cls"]
+"""The state that stands for a text: of its last token (as transformers' sequence classification of causal models), the
+mean over its tokens, or of its first token."""
+
+
+class ClassifierNet(nn.Module):
+    """tokens [B, T], valid [B, T] -> logits [B, K] fp32. `body` and `head` are its parts; rows are right-padded.
+
+    normalise: scale the pooled state to length 1. It has `blocks` and `compute_dtype`, as the training loop wants.
+    """
+
+    def __init__(self, body: Decoder | Encoder, pooled: Pooled, *, normalise: bool, classes: int) -> None:
+        super().__init__()
+        self.pooling, self.normalise = pooled, normalise
+        self.body = body
+        self.head = Linear(body.embed.weight.shape[1], classes, bias=True, role="head")
+        self.head.to(body.embed.weight.device)
+        nn.init.zeros_(self.head.weight)
+
+    @property
+    def blocks(self) -> Iterable[nn.Module]:
+        return cast(Iterable[nn.Module], self.body.blocks)
+
+    @property
+    def compute_dtype(self) -> torch.dtype | None:
+        return self.body.compute_dtype
+
+    @compute_dtype.setter
+    def compute_dtype(self, dtype: torch.dtype | None) -> None:
+        self.body.compute_dtype = dtype
+
+    def states(self, tokens: Tensor, valid: Tensor) -> Tensor:
+        """The pooled state of each row, [B, width] fp32."""
+        if self.pooling == "last":
+            # Causal attention never looks at what comes after, so padding on the right needs no mask.
+            hidden = self.body(tokens)
+            last = valid.sum(1) - 1
+            pooled = hidden[torch.arange(len(hidden), device=hidden.device), last].float()
+        else:
+            pooled = pool(self.body(tokens, valid=valid), valid, self.pooling)
+        return F.normalize(pooled, dim=-1) if self.normalise else pooled
+
+    def forward(self, tokens: Tensor, valid: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.states(tokens, valid))
+        return logits

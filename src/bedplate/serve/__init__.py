@@ -1,0 +1,1 @@
+"""The HTTP server, its OpenAI-compatible routes and the page to chat on."""
