@@ -28,7 +28,7 @@ def write(folder, rows, suffix=".jsonl"):
         pq.write_table(pa.Table.from_pylist(rows), path)
     else:
         with path.open("w", encoding="utf-8", newline="") as stream:
-            writer = csv.DictWriter(stream, list(rows[0]))
+            writer = csv.DictWriter(stream, list(rows[0]), delimiter="\t" if suffix == ".tsv" else ",")
             writer.writeheader()
             writer.writerows(rows)
     return path
@@ -173,14 +173,15 @@ def test_a_form_can_be_named_where_several_fit(tmp_path):
         read_one(tmp_path, row, "chatml")
 
 
-@pytest.mark.parametrize("suffix", [".jsonl", ".json", ".parquet", ".csv"])
+@pytest.mark.parametrize("suffix", [".jsonl", ".json", ".parquet", ".csv", ".tsv"])
 def test_files_of_every_kind(tmp_path, suffix):
     rows = [{"prompt": f"Hi {i}", "answer": f'Hello,\n"{i}"'} for i in range(700)]
     chats = list(read_conversations(write(tmp_path, rows, suffix)))
     assert [c.messages[0]["content"] for c in chats] == [row["prompt"] for row in rows]
     assert [c.messages[1]["content"] for c in chats] == [row["answer"] for row in rows]
-    unit = "line" if suffix == ".jsonl" else "row"
-    assert chats[699].origin == f"{tmp_path}/rows{suffix} {unit} 700"
+    # A CSV row has a header before it, and each of these answers has two lines.
+    places = {".jsonl": "line 700", ".csv": "line 1400", ".tsv": "line 1400"}
+    assert chats[699].origin == f"{tmp_path}/rows{suffix} {places.get(suffix, 'row 700')}"
 
 
 def test_parquet_of_messages(tmp_path):
@@ -247,9 +248,9 @@ def test_what_does_not_fit_names_file_row_and_key(tmp_path, row, says):
         ("a.json", b'[{"text": "x"}, 3]', "a.json row 2: not a JSON object"),
         ("a.json", b"[", "a.json: not JSON"),
         ("a.json", b'"\xff"', "a.json: not UTF-8"),
-        ("a.csv", b"text,b\nx\n", "a.csv row 1: not as many fields"),
-        ("a.csv", b'text\n"x', "a.csv row 1: not CSV"),
-        ("a.csv", b"text\n\xff", "a.csv: not UTF-8"),
+        ("a.csv", b"text,b\nx\n", "a.csv line 2: 1 fields where the header has 2"),
+        ("a.csv", b'text\n"x', "a.csv line 2: not CSV"),
+        ("a.csv", b"text\n\xff", "a.csv line 2: not UTF-8"),
         ("a.parquet", b"PAR1", "a.parquet: not a whole Parquet file"),
         ("a.txt", b"x", "its rows can't be told"),
     ],

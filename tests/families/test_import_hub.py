@@ -132,12 +132,35 @@ def test_a_model_is_fetched_at_a_commit_that_is_recorded(hub, hf_folder, tmp_pat
     assert run(hub, tmp_path, "hub:org/tiny")["cached"]
 
 
-def test_what_the_hub_lacks_is_said(hub, hf_folder, tmp_path):
+def test_an_encoder_is_fetched_with_what_says_how_it_pools(hub, bert_folder, tmp_path):
+    folder = bert_folder(name="hub/tiny-encoder", pooling="cls")
+    (folder / "README.md").write_text("---\nlicense: mit\npipeline_tag: sentence-similarity\n---\n")
+    (folder / "pytorch_model.bin").write_bytes(b"never fetched")
+    for other in ("onnx/model.json", "2_Dense/model.safetensors", "4bit/config.json", "1_Pooling/deeper/config.json"):
+        (folder / other).parent.mkdir(exist_ok=True)
+        (folder / other).write_bytes(b"nor this")
+    made = run(hub, tmp_path, "org/tiny-encoder", COMMIT)
+    assert made["config"]["revision"] == COMMIT
+    assert made["measures"]["source"] == {"hub_id": "org/tiny-encoder", "commit": COMMIT, "file": COMMIT}
+    said = {"license": "mit", "architecture": "encoder", "pooling": "cls", "normalise": True, "max_length": 20}
+    assert {key: made["measures"][key] for key in said} == said
+    assert made["measures"]["certificate"]["greatest_hidden_error"] == 0
+    fetched = {path.split(f"/{COMMIT}/")[1] for path in hub.asked if "/resolve/" in path}
+    assert {"model.safetensors", "1_Pooling/config.json", "modules.json", "sentence_bert_config.json"} <= fetched
+    assert {path for path in fetched if "/" in path} == {"1_Pooling/config.json"}
+    assert "pytorch_model.bin" not in fetched
+    assert run(hub, tmp_path, "org/tiny-encoder", COMMIT)["cached"]
+
+
+def test_what_the_hub_lacks_is_said(hub, hf_folder, bert_folder, tmp_path):
     folder = hf_folder(name="hub/pickled")
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-    pickled = run(hub, tmp_path, "org/pickled")
-    assert pickled["error"] == "WeightsError"
-    assert "no safetensors on the hub, only .bin" in pickled["problem"]
+    encoder = bert_folder(name="hub/pickled-encoder")
+    (encoder / "model.safetensors").rename(encoder / "pytorch_model.bin")
+    for name in ("pickled", "pickled-encoder"):
+        pickled = run(hub, tmp_path, f"org/{name}")
+        assert pickled["error"] == "WeightsError"
+        assert "no safetensors on the hub, only .bin" in pickled["problem"]
     absent = run(hub, tmp_path, "org/absent")
     assert absent["error"] == "InputError"
     assert "no such local path, and no such model" in absent["problem"]

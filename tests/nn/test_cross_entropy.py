@@ -191,3 +191,40 @@ def test_each_token_loss_equals_torch(dtype: torch.dtype) -> None:
     torch.testing.assert_close(each, expected, rtol=1e-6, atol=1e-5 if dtype == torch.float32 else 0.15)
     kept = torch.ones_like(targets, dtype=torch.bool)
     assert torch.isclose(each.sum(), chunked_cross_entropy(hidden, weight.detach(), targets, kept), rtol=1e-5)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 90), st.floats(0, 1), st.integers(1, 40), st.integers(0, 1000))
+def test_picking_out_the_kept_positions_changes_nothing(N: int, share: float, chunk: int, seed: int) -> None:
+    hidden, weight, targets, _ = _case((N,), 8, 23)
+    keep = torch.rand(N, generator=torch.Generator().manual_seed(seed)) < share
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "MIN_CHUNK", chunk)
+        patch.setattr(module, "CHUNK_LOGITS", 1)
+        patch.setattr(module, "SHORTEST_CHUNK", min(4, chunk))
+        ours = _gradients(chunked_cross_entropy, hidden, weight, targets, keep)
+        patch.setattr(module, "WORTH_COPYING", -1.0)
+        all_of_them = _gradients(chunked_cross_entropy, hidden, weight, targets, keep)
+    for a, b in zip(ours, all_of_them, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-6)  # the same terms, cut into other chunks
+    assert (ours[1][~keep] == 0).all()
+
+
+@pytest.mark.parametrize("kept", [0, 1, 30, 1000])
+def test_only_the_kept_positions_are_computed(kept: int) -> None:
+    N, V = 4096, 512
+    hidden, weight, targets, _ = _case((N,), 8, V)
+    keep = torch.zeros(N, dtype=torch.bool)
+    keep[torch.randperm(N, generator=torch.Generator().manual_seed(1))[:kept]] = True
+    lengths: list[int] = []
+
+    def counted(logits: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+        lengths.append(len(logits))
+        return softmax(logits, wanted)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "CHUNK_LOGITS", 256 * V)
+        chunked_cross_entropy(hidden, weight, targets, keep, counted)
+    assert kept <= sum(lengths) <= max(2 * kept, 16)
+    # A compiled softmax is compiled for each length: there are few.
+    assert set(lengths) <= {16, 32, 64, 128, 256}

@@ -6,12 +6,18 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from bedplate.families import llama
+from bedplate.families import bert, llama
+from bedplate.families.bert_config import BertConfig
 from bedplate.families.llama_config import LlamaConfig
 from bedplate.nn.attend import QUERY_BLOCK
 from bedplate.nn.initialise import initialise
 from bedplate.objectives.next_token import NextToken
-from bedplate.scaling.flops import attention_width, matrix_parameters, training_flops_per_token
+from bedplate.scaling.flops import (
+    attention_width,
+    forward_flops_per_token,
+    matrix_parameters,
+    training_flops_per_token,
+)
 
 QUICKSTART = {
     "hidden_size": 256, "intermediate_size": 704, "num_hidden_layers": 6, "num_attention_heads": 4,
@@ -71,3 +77,17 @@ def test_beside_torch_in_longer_rows():
     little high on CPU. In the quickstart's shape the two effects leave less than 3%."""
     made = net(QUICKSTART)
     assert counted(made, 1, 256) == pytest.approx(training_flops_per_token(made, 256), rel=0.03)
+
+
+def test_an_encoder_by_hand_and_beside_torch():
+    """Of all-MiniLM-L6-v2's shape; embeddings are looked up, not multiplied by."""
+    shape = {"hidden_size": 384, "intermediate_size": 1536, "num_hidden_layers": 6, "num_attention_heads": 12}
+    made = bert.build(BertConfig(**shape, vocab_size=100))
+    initialise(made, 0)
+    matrices = 6 * (4 * 384 * 384 + 2 * 384 * 1536)
+    assert matrix_parameters(made) == matrices == 10_616_832
+    assert forward_flops_per_token(made, 128) == 2 * matrices + 4 * 6 * 384 * 128
+    assert training_flops_per_token(made, 128) == 3 * forward_flops_per_token(made, 128)
+    with FlopCounterMode(display=False) as counter:
+        made(torch.randint(0, 100, (2, 128)))
+    assert counter.get_total_flops() == 2 * 128 * forward_flops_per_token(made, 128)

@@ -20,11 +20,13 @@ TWO = {
     "data, micro-batches": Case(micro_batch=4),
     "data, tied biases": Case(TIED | BIASES),
     "data, qwen3, muon": Case(QWEN3_BIASES, optimiser=MUON),
+    "data, the first block frozen": Case(TIED | BIASES, frozen="blocks.0"),
     "tensor": Case(tensor_parallel=2),
     "tensor, tied biases, micro-batches": Case(TIED | BIASES, tensor_parallel=2, micro_batch=4),
     # The gains of the norms on queries and keys see a rank's own heads only: their gradients are parts.
     "tensor, qwen3 tied biases": Case(QWEN3_BIASES | TIED, tensor_parallel=2),
     "tensor, qwen3, muon": Case(QWEN3_BIASES, tensor_parallel=2, optimiser=MUON),
+    "tensor, the second block frozen": Case(QWEN3_BIASES, tensor_parallel=2, frozen="blocks.1"),
     "tensor, no clipping": Case(QWEN3, tensor_parallel=2, optimiser={"clip": None}),
 }
 FOUR = {
@@ -38,15 +40,20 @@ COMPILED = {
 
 
 @functools.cache
-def _plain(architecture, optimiser, dtype, folder):
-    return run(Case(dict(architecture), optimiser=dict(optimiser), dtype=dtype), folder)
+def _plain(architecture, optimiser, dtype, frozen, folder):
+    return run(Case(dict(architecture), optimiser=dict(optimiser), dtype=dtype, frozen=frozen), folder)
 
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory):
     """The same case in one process, one piece, eagerly."""
     folder = tmp_path_factory.mktemp("plain")
-    return lambda case: _plain(tuple(case.architecture.items()), tuple(case.optimiser.items()), case.dtype, folder)
+
+
+    def made(case):
+        return _plain(tuple(case.architecture.items()), tuple(case.optimiser.items()), case.dtype, case.frozen, folder)
+
+    return made
 
 
 def test_the_parts_of_a_batch_do_supervise_unequal_numbers():

@@ -49,7 +49,8 @@ QWEN3 = {"model_type": "qwen3", "qk_norm": True, "head_dim": 12}
 
 @dataclass(frozen=True)
 class Case:
-    """What is trained and how. begin, end: a checkpoint folder's step that it goes on from, or leaves."""
+    """What is trained and how. begin, end: a checkpoint folder's step that it goes on from, or leaves. frozen: names of
+    parameters that begin so aren't trained."""
 
     architecture: dict[str, Any] = field(default_factory=dict)
     steps: int = 4
@@ -61,6 +62,7 @@ class Case:
     optimiser: dict[str, Any] = field(default_factory=dict)
     begin: str | None = None
     end: str | None = None
+    frozen: str | None = None
 
     @property
     def config(self) -> TrainConfig:
@@ -114,6 +116,9 @@ def trainer(case: Case, folder: Path, rows: Any = None, validation: Any = None) 
     with torch.no_grad():
         for parameter in net.parameters():
             parameter += torch.randn(parameter.shape, generator=generator) * 0.2
+    if case.frozen is not None:
+        for name, parameter in net.named_parameters():
+            parameter.requires_grad_(not name.startswith(case.frozen))
     dtype = getattr(torch, case.dtype)
     placement = Placement("cpu", dtype, torch.get_num_threads(), case.compiled, 1e9, {})
     parallel = Parallel.start("cpu", case.tensor_parallel)

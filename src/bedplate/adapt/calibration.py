@@ -65,8 +65,8 @@ def candidates(sums: Floats, tokens: npt.NDArray[np.int64], content_free: Floats
 def choose(
     rules: Sequence[Calibration], sums: Floats, classes: Sequence[str], targets: Sequence[str]
 ) -> tuple[Calibration, dict[str, Any], list[bool]]:
-    """The rule that is right most often on validation, then the one of least log loss, at its best temperature; how each
-    did; and which examples the chosen one has right."""
+    """The rule that is right most often on validation, then the one of least log loss, at its best temperature; how
+    each did; and which examples the chosen one has right."""
     best: tuple[tuple[float, float], Calibration, list[bool]] | None = None
     tried: dict[str, Any] = {}
     for rule in rules:

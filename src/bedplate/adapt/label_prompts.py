@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import difflib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,7 @@ from bedplate.adapt.asking import plain
 from bedplate.adapt.bases import LocalBase
 from bedplate.adapt.endpoint import EndpointBase
 from bedplate.adapt.examples import Shown
-from bedplate.adapt.face import Base
+from bedplate.adapt.face import Base, Message
 from bedplate.adapt.prompt_file import Prompt
 from bedplate.errors import InputError, UserError
 from bedplate.generate.params import SamplingParams
@@ -69,16 +70,18 @@ def score_labels(base: Base, prompt: Prompt, texts: Sequence[str], shown: Sequen
 
 
 def fit_messages(
-    base: LocalBase, prompt: Prompt, text: str, shown: Sequence[Shown], room: int
+    base: LocalBase,
+    put: Callable[[Sequence[Shown]], Sequence[Message]],
+    shown: Sequence[Shown],
+    room: int,
 ) -> tuple[list[int], int]:
-    """The prompt's tokens, and how many examples were dropped, the least useful (first) ones, to leave `room`.
-
-    Raises InputError for a text that is too long by itself.
-    """
+    """The tokens of `put(examples)`, and how many examples had to be dropped, the least useful (first) ones, to leave
+    `room` for the answer. Raises InputError where even without examples it is too long."""
     for dropped in range(len(shown) + 1):
-        tokens = base.prompt_tokens(prompt.messages(text, shown[dropped:]))
+        tokens = base.prompt_tokens(put(shown[dropped:]))
         if len(tokens) + room <= base.context:
             return tokens, dropped
+    text = str(put(())[-1]["content"])
     raise InputError(
         f"a text of {len(text):,} characters makes a prompt of {len(tokens):,} tokens, its answer {room} more, and "
         f"the context of {base.name} is {base.context:,}: {text[:60]!r} ...",
@@ -136,7 +139,7 @@ def _local(base: LocalBase, prompt: Prompt, texts: Sequence[str], shown: Sequenc
 
     model = base.model
     room = max(len(tokens) for tokens in answer_tokens(model, prompt.label_texts))
-    fitted = [fit_messages(base, prompt, t, s, room) for t, s in zip(texts, shown, strict=True)]
+    fitted = [fit_messages(base, partial(prompt.messages, t), s, room) for t, s in zip(texts, shown, strict=True)]
     found = score_answers(model, [tokens for tokens, _ in fitted], prompt.label_texts)
     flops = 2.0 * (matrix_numbers(model.net) * found.computed + model.head_weight.numel() * found.predicted)
     return Scored(found.sums, found.tokens, found.read, sum(dropped for _, dropped in fitted), flops)

@@ -120,26 +120,14 @@ def score_answers(
                 "Shorten the prompt.",
             )
     lengths, sums = [len(prompt) for prompt in prompts], np.zeros((len(prompts), len(answers)))
-    scaling = model.config.rope_scaling
-    if scaling is not None and scaling.rope_type == "dynamic":
-        # Its positions turn by the length of the whole row: only a row of one prompt and one label is right.
-        computed = predicted = 0
-        for n, prompt in enumerate(prompts):
-            for k, label in enumerate(labels):
-                scorer = _Scorer(model, build_trie([label]), [])
-                sums[n, k] = scorer.score([prompt])[0, 0]
-                computed += scorer.computed
-                predicted += len(label)
-            done(n + 1)
-    else:
-        scorer = _Scorer(model, build_trie(labels), _common(prompts))
-        scored = 0
-        for rows in _batches(lengths, len(scorer.shared), len(scorer.trie.tokens), batch_tokens):
-            sums[rows] = scorer.score([prompts[row] for row in rows])
-            scored += len(rows)
-            done(scored)
-        computed, predicted = scorer.computed, len(prompts) * (1 + len(scorer.trie.tokens))
-    return LabelScores(sums, np.array([len(label) for label in labels]), tuple(lengths), computed, predicted)
+    scorer = _Scorer(model, build_trie(labels), _common(prompts))
+    nodes, scored = len(scorer.trie.tokens), 0
+    for rows in _batches(lengths, len(scorer.shared), nodes, batch_tokens):
+        sums[rows] = scorer.score([prompts[row] for row in rows])
+        scored += len(rows)
+        done(scored)
+    tokens = np.array([len(label) for label in labels])
+    return LabelScores(sums, tokens, tuple(lengths), scorer.computed, len(prompts) * (1 + nodes))
 
 
 def _common(prompts: Sequence[Sequence[int]]) -> list[int]:

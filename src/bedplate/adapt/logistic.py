@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -38,17 +39,25 @@ def fit_logistic(
     naming the extra, without scikit-learn.
     """
     try:
+        from sklearn.exceptions import ConvergenceWarning
         from sklearn.linear_model import LogisticRegression
     except ImportError as error:
         raise missing_sklearn(error) from error
     tried: dict[str, Any] = {}
     best: tuple[tuple[float, float], Any, tuple[bool, ...]] | None = None
     for strength in strengths if len(targets) else strengths[:1]:
+        # Not begun where the one before ended: scikit-learn then stops at once, far from this strength's optimum.
         model = LogisticRegression(C=strength, max_iter=MOST_ITERATIONS)
-        model.fit(train, list(labels))
+        with warnings.catch_warnings():  # said in `tried` instead
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model.fit(train, list(labels))
         right, loss = _judged(model, validation, targets) if len(targets) else ((), 0.0)
         accuracy = sum(right) / max(len(right), 1)
-        tried[f"{strength:g}"] = {"accuracy": round(accuracy, 4), "log_loss": round(loss, 4)}
+        tried[f"{strength:g}"] = {
+            "accuracy": round(accuracy, 4),
+            "log_loss": round(loss, 4),
+            "converged": int(max(model.n_iter_)) < MOST_ITERATIONS,
+        }
         if best is None or (accuracy, -loss) > best[0]:
             best = (accuracy, -loss), model, right
     assert best is not None

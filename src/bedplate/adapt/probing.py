@@ -38,14 +38,14 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Head:
-    """Softmax of vectors weight^T + bias: weight [K, D], bias [K]."""
+    """Softmax of v weight^T + bias, v a text's vector at length 1: weight [K, D], bias [K]."""
 
     weight: Floats
     bias: Floats
 
     def scores(self, vectors: Floats) -> npt.NDArray[np.float64]:
         """[N, D] -> probabilities [N, K]."""
-        return softmax(vectors.astype(np.float64) @ self.weight.T.astype(np.float64) + self.bias)
+        return softmax(unit(vectors).astype(np.float64) @ self.weight.T.astype(np.float64) + self.bias)
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,11 @@ def fit(way: Probe | Nearest, fitting: Fitting) -> None:
         from bedplate.adapt.logistic import fit_logistic
 
         fitted = fit_logistic(
-            train, [e.target for e in task.train], validation, [e.target for e in task.validation], way.strengths
+            unit(train),
+            [e.target for e in task.train],
+            unit(validation),
+            [e.target for e in task.validation],
+            way.strengths,
         )
         work.measures["tried"] = fitted.tried
         work.measures["validation_right"] = list(fitted.right)

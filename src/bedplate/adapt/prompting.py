@@ -16,7 +16,7 @@ from bedplate.adapt.bases import LocalBase
 from bedplate.adapt.calibration import candidates, choose
 from bedplate.adapt.embedding import Embedder, check_encoder
 from bedplate.adapt.endpoint import EndpointBase
-from bedplate.adapt.examples import Chooser, Floats, fixed_examples
+from bedplate.adapt.examples import Chooser, Floats, Shown, fixed_examples
 from bedplate.adapt.face import Answer, Base, Classification, Message, Prepared
 from bedplate.adapt.fitting import Fitting
 from bedplate.adapt.inputs import input_base, input_folder
@@ -66,7 +66,8 @@ class PromptClassifier:
 
 
 class PromptAnswerer:
-    """Free answers by a prompt: the last message is the question, and what stood before it stays before it."""
+    """Free answers by a prompt: the last message is the question, what stood before it stays before it, after the
+    examples; a system message adds to the instruction."""
 
     def __init__(self, name: str, base: Base, prompt: Prompt, chooser: Chooser | None) -> None:
         self.name, self.base, self.prompt = name, base, prompt
@@ -78,13 +79,20 @@ class PromptAnswerer:
         text = last.get("content")
         if last.get("role") != "user" or not isinstance(text, str):
             raise InputError("messages: the last isn't a text from the user", "End with a question.")
+        told = [str(m.get("content", "")) for m in messages if m.get("role") == "system"]
+        prompt = replace(self.prompt, instruction="\n\n".join([self.prompt.instruction, *told]))
+        history = [m for m in messages[:-1] if m.get("role") != "system"]
+
+        def put(examples: Sequence[Shown]) -> list[Message]:
+            full = prompt.messages(text, examples)
+            return [*full[:-1], *history, full[-1]]
+
         shown = _shown(self._chooser, [text])[0]
         if isinstance(self.base, LocalBase):
-            _, dropped = fit_messages(self.base, self.prompt, text, shown, self.prompt.max_tokens)
+            _, dropped = fit_messages(self.base, put, shown, prompt.max_tokens)
             warn_dropped(dropped, 1)
             shown = shown[dropped:]
-        full = self.prompt.messages(text, shown)
-        return Prepared([*full[:-1], *messages[:-1], full[-1]] if self.prompt.system else [*messages[:-1], *full])
+        return Prepared(put(shown))
 
     def finish(self, prepared: Prepared, answer: Answer) -> Answer:
         return answer
@@ -170,7 +178,7 @@ class _Vectors:
         return unit(self._encoder.embed(texts))
 
 
-def _shown(chooser: Chooser | None, texts: Sequence[str]) -> list[list[tuple[str, str]]]:
+def _shown(chooser: Chooser | None, texts: Sequence[str]) -> list[list[Shown]]:
     return [[] for _ in texts] if chooser is None else chooser.choose(texts)
 
 

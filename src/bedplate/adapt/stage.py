@@ -91,6 +91,9 @@ def run(config: AdaptConfig, inputs: Inputs, work: Work) -> None:
         "bytes": sum(f.stat().st_size for f in work.path.rglob("*") if f.is_file() and not f.name.startswith(".")),
     }
     _check_itself(config, given, task, work)
+    told = ("way", "validation_accuracy", "labels_used", "train_seconds")
+    # What a reader looks for comes first: summaries show no more.
+    work.measures = {name: work.measures[name] for name in told if name in work.measures} | work.measures
 
 
 def check_kind(way: Any, task: Task) -> None:
@@ -106,8 +109,11 @@ def check_kind(way: Any, task: Task) -> None:
 
 def _task(config: AdaptConfig, artefact: Artefact | None) -> Task:
     from bedplate.adapt.ways import TaskConfig
+    from bedplate.tasks.examples import Task
     from bedplate.tasks.task_file import load_task
 
+    if artefact is None and (config.task is None or config.task.file is None):
+        return Task("none", "generation", (), (), (), ())
     return load_task(config.task or TaskConfig.model_validate({}), None if artefact is None else artefact.path)
 
 
@@ -129,7 +135,11 @@ def _base(config: AdaptConfig, given: dict[str, Artefact]) -> Any:
 
 
 def _labels_used(way: Any, task: Task) -> int:
-    return 0 if way.way in ("zero-shot", "retrieval") else len(task.train)
+    """Labelled training examples that the artefact was made from. (Validation labels are counted apart.)"""
+    if way.way in ("zero-shot", "retrieval"):
+        return 0
+    fixed = way.way == "few-shot" and way.examples == "fixed"
+    return min(way.shots, len(task.train)) if fixed else len(task.train)
 
 
 def _check_itself(config: AdaptConfig, given: dict[str, Artefact], task: Task, work: Work) -> None:
@@ -139,16 +149,16 @@ def _check_itself(config: AdaptConfig, given: dict[str, Artefact], task: Task, w
     before = work.measures.pop("validation_right", None)
     if before:
         work.measures["validation_accuracy"] = sum(before) / len(before)
+    face = open_way(_provisional(config, given, work))
     scored = "validation_accuracy" in work.measures
     examples = task.validation[:SELF_CHECK] if scored else task.validation
     if not examples:
         return
-    face = open_way(_provisional(config, given, work))
     right = _right(face, task, [e.input for e in examples], [e.target for e in examples])
     if before and sum(now != then for now, then in zip(right, before, strict=False)) > MOST_CHANGED * len(right):
         raise InternalError(
-            f"the way {config.way.way!r}: the artefact, opened again, is right on {sum(right)} of {len(right)} validation "
-            f"examples, where it was right on {sum(before[: len(right)])} while it was made"
+            f"the way {config.way.way!r}: the artefact, opened again, is right on {sum(right)} of {len(right)} "
+            f"validation examples, where it was right on {sum(before[: len(right)])} while it was made"
         )
     if not scored:
         work.measures["validation_accuracy"] = sum(right) / len(right)

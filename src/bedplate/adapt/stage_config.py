@@ -18,7 +18,9 @@ CLASSIFIERS = frozenset({"majority", "keywords", "tfidf", "nearest", "probe"})
 class AdaptConfig(Config):
     """One way of adapting, fitted to one task."""
 
-    task: TaskConfig | None = Field(None, description="the task file; absent where there is a `task` input")
+    task: TaskConfig | None = Field(
+        None, description="the task file; absent where there is a `task` input, or for retrieval"
+    )
     way: Way = Field(description="how to adapt, and with what settings")
     seed: int = Field(0, ge=0, description="seed of all that is drawn: examples, orders, initial weights")
     budget: BudgetConfig = Field(
@@ -41,11 +43,11 @@ def check_adapt(config: AdaptConfig, made_from: Mapping[str, Mapping[str, Any]])
 
 
 def check_task(config: AdaptConfig, made_from: Mapping[str, Mapping[str, Any]]) -> None:
-    """Raise RecipeError unless there is exactly one task: a file or an input."""
+    """Raise RecipeError unless there is one task, a file or an input. Retrieval, which learns nothing, needs none."""
     named = config.task is not None and config.task.file is not None
     if named and "task" in made_from:
         raise RecipeError("adapt: both task.file and an input `task` are given", "Give one of them.")
-    if not named and "task" not in made_from:
+    if not named and "task" not in made_from and config.way.way != "retrieval":
         raise RecipeError("adapt: no task to adapt to", "Give task: {file: examples.jsonl}, or inputs: {task: ...}.")
 
 
@@ -54,10 +56,10 @@ def check_way(way: Any, inputs: set[str], endpoint: bool) -> None:
     where = f"the way {way.way!r}"
     if "base" in inputs and endpoint:
         raise RecipeError("adapt: both an input `base` and an endpoint are given", "Give one of them.")
-    if way.way in TUNED and getattr(way, "on", "base") == "base" and endpoint:
+    if way.way in TUNED and getattr(way, "tune", "base") == "base" and endpoint:
         raise RecipeError(
             f"{where} trains weights, and an endpoint's can't be trained",
-            "Give inputs: {base: ...}, a model on this machine, or set way.on: encoder.",
+            "Give inputs: {base: ...}, a model on this machine, or set way.tune: encoder.",
         )
     for role, why in _needs(way):
         if role == "base" and endpoint:
@@ -77,8 +79,8 @@ def retrieval_needs_answers() -> tuple[str, str]:
 
 def _needs(way: Any) -> list[tuple[str, str]]:
     if way.way in TUNED:
-        on = getattr(way, "on", "base")
-        return [(on, f"it is what is tuned (way.on: {on})")]
+        on = getattr(way, "tune", "base")
+        return [(on, f"it is what is tuned (way.tune: {on})")]
     if way.way in ("nearest", "probe"):
         return [("encoder", "it works on embeddings")]
     if way.way == "zero-shot":

@@ -136,7 +136,10 @@ def fit_tfidf(
     features: Features,
     strengths: Sequence[float],
 ) -> tuple[TfidfClassifier, Logistic]:
-    """The classifier of the strength that does best on validation, and how that was found. Raises UserError, naming the extra, without scikit-learn."""
+    """The classifier of the strength that does best on validation, and how that was found.
+
+    Raises UserError, naming the extra, without scikit-learn.
+    """
     try:
         from scipy.sparse import hstack
         from sklearn.feature_extraction.text import TfidfVectorizer

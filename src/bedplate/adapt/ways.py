@@ -86,7 +86,7 @@ class Retrieval(_Way):
 class _Tuned(_Way):
     """What all kinds of fine-tuning share. The whole budget includes the ladder of learning rates."""
 
-    on: Literal["base", "encoder"] = Field("base", description="which input is tuned")
+    tune: Literal["base", "encoder"] = Field("base", description="which input is tuned")
     learning_rates: tuple[float, ...] = Field(description="ladder: each tried briefly, the best by validation goes on")
     epochs: float = Field(3.0, gt=0, description="most passes over the training examples; the budget may allow fewer")
     batch: int = Field(16, gt=0, description="examples, or packed rows, in a step")
@@ -209,5 +209,5 @@ def described(way: Any) -> str:
     """What reports call a way: its name, or the way with what tells it from its like."""
     if way.name:
         return str(way.name)
-    extra = {"few-shot": getattr(way, "examples", ""), **dict.fromkeys(TUNED, getattr(way, "on", ""))}.get(way.way, "")
+    extra = {"few-shot": getattr(way, "examples", ""), **dict.fromkeys(TUNED, getattr(way, "tune", ""))}.get(way.way, "")
     return f"{way.way} ({extra})" if extra else str(way.way)

@@ -53,6 +53,9 @@ class Turns:
 
     def _marked(self, wanted: Sequence[int]) -> list[Span]:
         spans = self.rendering.generation_spans(self.text, add_generation_prompt=self.add_generation_prompt)
+        said = "".join(self.text[a:b] for a, b in spans)
+        for i in wanted:
+            self._check_written(i, said)
         assistants = [i for i, m in enumerate(self.rendering.messages) if m.get("role") == "assistant"]
         if list(wanted) == assistants:
             return spans
@@ -165,6 +168,12 @@ class Turns:
                     f"the chat template leaves out the tool call {name!r} of messages[{index}]",
                     "Use a model whose chat template writes tool calls, or write the call into the content.",
                 )
+        reasoning = message.get("reasoning_content")
+        if isinstance(reasoning, str) and reasoning.strip() not in said:
+            raise InputError(
+                f"the chat template leaves out the reasoning of messages[{index}]",
+                "Use a model whose chat template writes it there, take it out, or write it into the content.",
+            )
         content = message.get("content")
         if isinstance(content, str) and self._words(content) and not self._words(said):
             raise InputError(

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from bedplate.codecs.chat_tokens import ChatTokens
 from bedplate.config import fold_in
-from bedplate.data.packing import Rows, _check_rows, _shuffled
+from bedplate.data.packing import Rows, check_rows, shuffled
 from bedplate.errors import InputError
 
 Ids = npt.NDArray[np.int64]
@@ -45,7 +45,7 @@ class ChatRows:
     ) -> None:
         self._examples = _Examples(examples, length, pad_id, too_long)
         self.length, self.seed = length, seed
-        order = _shuffled(len(self._examples.sizes), fold_in(seed, "examples"))
+        order = shuffled(len(self._examples.sizes), fold_in(seed, "examples"))
         self._packs = _best_fit(self._examples.sizes, order, length)
         self.rows_per_epoch: int = len(self._packs)
         self.pairs_per_epoch: int = int(self._examples.sizes.sum())
@@ -58,7 +58,7 @@ class ChatRows:
         Returns tokens, targets, segments, positions int64 [count, length] and keep bool [count, length]. Segments
         number a row's examples from 0, padding coming last; positions count from 0 in every segment.
         """
-        _check_rows(first, count)
+        check_rows(first, count)
         return self._examples.rows([self._packs[self._pack(row)] for row in range(first, first + count)])
 
     def measures(self) -> dict[str, Any]:
@@ -72,7 +72,7 @@ class ChatRows:
         return int(self._shuffle(epoch)[within])
 
     def _make_shuffle(self, epoch: int) -> Ids:
-        return _shuffled(self.rows_per_epoch, fold_in(self.seed, "rows", epoch))
+        return shuffled(self.rows_per_epoch, fold_in(self.seed, "rows", epoch))
 
 
 class ChatEvaluationRows:
@@ -98,7 +98,7 @@ class ChatEvaluationRows:
 
     def rows(self, first: int, count: int) -> Rows:
         """Rows [first, first + count), as `ChatRows.rows`; fewer at the end of the pass."""
-        _check_rows(first, count)
+        check_rows(first, count)
         packs = self._packs[first : first + count]
         if not packs:
             raise InputError(f"evaluation row {first} of {self.count}", "Ask for rows below `count`.")

@@ -56,7 +56,7 @@ class PlainText:
 
 
 def read_conversations(path: str | Path, form: Form | None = None) -> Iterator[Chat | PlainText]:
-    """The rows of a JSONL, JSON, Parquet or CSV file as conversations, in order.
+    """The rows of a JSONL, JSON, Parquet, CSV or TSV file as conversations, in order.
 
     form: told from each row's keys where None. Raises InputError naming file, row and key.
     """

@@ -48,7 +48,7 @@ class PackedRows:
         Returns tokens, targets, segments, positions int64 [count, length] and keep bool [count, length], all true.
         Segments number a row's documents from 0; positions count from 0 in every segment.
         """
-        _check_rows(first, count)
+        check_rows(first, count)
         parts = [part for row in range(first, first + count) for part in self._row(self.place(row))]
         return _as_rows(_joined(parts), count, self.length)
 
@@ -69,10 +69,10 @@ class PackedRows:
             at += take
 
     def _make_shuffle(self, epoch: int) -> Ids:
-        return _shuffled(self.rows_per_epoch, fold_in(self.seed, "rows", epoch))
+        return shuffled(self.rows_per_epoch, fold_in(self.seed, "rows", epoch))
 
     def _make_order(self, epoch: int) -> _Order:
-        return self._source.order(_shuffled(self._source.documents, fold_in(self.seed, "epoch", epoch)))
+        return self._source.order(shuffled(self._source.documents, fold_in(self.seed, "epoch", epoch)))
 
 
 class EvaluationRows:
@@ -88,9 +88,9 @@ class EvaluationRows:
         self.length = _positive(length)
         chosen = np.arange(self._source.documents, dtype=np.int64)
         if most_pairs is not None:
-            shuffled = _shuffled(self._source.documents, fold_in(0, "evaluation sample"))
-            fitting = int(np.searchsorted(np.cumsum(self._source.sizes[shuffled]), most_pairs, side="right"))
-            chosen = np.sort(shuffled[: max(fitting, 1)])
+            drawn = shuffled(self._source.documents, fold_in(0, "evaluation sample"))
+            fitting = int(np.searchsorted(np.cumsum(self._source.sizes[drawn]), most_pairs, side="right"))
+            chosen = np.sort(drawn[: max(fitting, 1)])
         self._order = self._source.order(chosen)
         self.documents: int = len(chosen)
         self.pairs: int = int(self._order.ends[-1])
@@ -102,7 +102,7 @@ class EvaluationRows:
 
     def rows(self, first: int, count: int) -> Rows:
         """Rows [first, first + count), as `PackedRows.rows`; fewer at the end of the pass."""
-        _check_rows(first, count)
+        check_rows(first, count)
         count = min(count, self.count - first)
         if count <= 0:
             raise InputError(f"evaluation row {first} of {self.count}", "Ask for rows below `count`.")
@@ -180,7 +180,7 @@ class _PairSource:
         return self._tokens.gather(self._split, table.shard[row], table.start[row] + place)
 
 
-def _shuffled(count: int, seed: int) -> Ids:
+def shuffled(count: int, seed: int) -> Ids:
     """The numbers below `count` in random order. By sorting raw random words, because numpy keeps its bit generators'
     streams stable for ever and the algorithm of its `permutation` not (NEP 19)."""
     return np.argsort(np.random.PCG64(seed).random_raw(count), kind="stable").astype(np.int64)
@@ -217,6 +217,6 @@ def _positive(length: int) -> int:
     return length
 
 
-def _check_rows(first: int, count: int) -> None:
+def check_rows(first: int, count: int) -> None:
     if first < 0 or count < 1:
         raise InputError(f"rows {first} to {first + count}", "Ask for at least one row, from 0 on.")

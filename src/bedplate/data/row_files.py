@@ -1,16 +1,16 @@
-"""Rows of examples out of a JSON Lines, JSON, Parquet or CSV file, each with the place where it stood."""
+"""Rows of examples out of a JSON Lines, JSON, Parquet, CSV or TSV file, each with the place where it stood."""
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from bedplate.errors import InputError
+from bedplate.tasks.task_rows import read_rows as read_task_rows
 
-SUFFIXES = (".jsonl", ".json", ".parquet", ".csv")
+SUFFIXES = (".jsonl", ".json", ".parquet", ".csv", ".tsv")
 
 
 class Row(NamedTuple):
@@ -21,7 +21,7 @@ class Row(NamedTuple):
 
 
 def read_rows(path: str | Path) -> Iterator[Row]:
-    """The rows of one file, in order, told by its suffix. Only a `.json` file is in memory as a whole.
+    """The rows of one file, in order, told by its suffix. JSON, CSV and TSV files are in memory as a whole.
 
     Raises InputError, naming file and row, for what can't be read; nothing is skipped.
     """
@@ -33,7 +33,7 @@ def read_rows(path: str | Path) -> Iterator[Row]:
         )
     if not path.is_file():
         raise InputError(f"{path}: no such file", "Correct the path.")
-    readers = {".jsonl": _jsonl, ".json": _json, ".parquet": _parquet, ".csv": _csv}
+    readers = {".jsonl": _jsonl, ".json": _json, ".parquet": _parquet, ".csv": _separated, ".tsv": _separated}
     try:
         found = False
         for row in readers[suffix](path):
@@ -75,23 +75,9 @@ def _json(path: Path) -> Iterator[Row]:
         yield _object(values, f"{path} row {number}")
 
 
-def _csv(path: Path) -> Iterator[Row]:
-    with path.open(encoding="utf-8-sig", newline="") as stream:
-        reader = csv.DictReader(stream, strict=True)
-        number = 1
-        try:
-            for number, values in enumerate(reader, 1):
-                place = f"{path} row {number}"
-                if None in values or None in values.values():
-                    raise InputError(
-                        f"{place}: not as many fields as there are columns ({', '.join(reader.fieldnames or ())})",
-                        "Quote fields that hold commas or line ends.",
-                    )
-                yield Row(dict(values), place)
-        except csv.Error as error:
-            raise InputError(
-                f"{path} row {number}: not CSV: {error}", "Repair it, or convert the file to JSON Lines."
-            ) from error
+def _separated(path: Path) -> Iterator[Row]:
+    for row in read_task_rows(path):
+        yield Row(row.fields, f"{path} line {row.line}")
 
 
 def _parquet(path: Path) -> Iterator[Row]:

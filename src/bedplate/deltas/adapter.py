@@ -91,9 +91,9 @@ def load_adapter(
         warn = f"{folder} doesn't record which weights it was trained on; only names and shapes could be checked"
         warnings.warn(warn, AdapterWarning, stacklevel=2)
     else:
-        record.check_tokenizer(model.tokenizer, folder)
         if base is not None:
             record.check(base, folder)
+        record.check_tokenizer(model.tokenizer, folder)
     if (folder / DELTA).is_file():
         return read_subset(folder, model, trainable=trainable)
     delta, notes = read_peft(folder, model, trainable=trainable)

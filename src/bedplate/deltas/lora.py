@@ -159,7 +159,7 @@ class _FrozenPlusLowRank(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor, b: Tensor, scale: float) -> Tensor:
-        rows = x.flatten(0, -2)
+        rows = x.reshape(-1, x.shape[-1])
         low = rows @ a.to(x.dtype).t()
         y = F.linear(rows, weight.to(x.dtype), None if bias is None else bias.to(x.dtype))
         y.addmm_(low, b.to(x.dtype).t(), alpha=scale)
@@ -172,16 +172,17 @@ class _FrozenPlusLowRank(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, None, None, Tensor | None, Tensor | None, None]:
         x, low, weight, a, b = ctx.saved_tensors
         need_x, _, _, need_a, need_b, _ = ctx.needs_input_grad
-        rows, g = x.flatten(0, -2), grad.flatten(0, -2)
+        rows, g = x.reshape(-1, x.shape[-1]), grad.reshape(-1, grad.shape[-1])
         grad_x = grad_a = grad_b = None
         if need_b:
-            grad_b = (g.t() @ low).to(b.dtype).mul_(ctx.scale)
+            # The narrow side first: on CPU half the time of its transpose.
+            grad_b = (low.t() @ g).t().to(b.dtype, memory_format=torch.contiguous_format).mul_(ctx.scale)
         if need_a or need_x:
             grad_low = (g @ b.to(g.dtype)).mul_(ctx.scale)
             if need_a:
                 grad_a = (grad_low.t() @ rows).to(a.dtype)
             if need_x:
-                grad_x = torch.addmm(g @ weight.to(g.dtype), grad_low, a.to(g.dtype)).view(x.shape)
+                grad_x = (g @ weight.to(g.dtype)).addmm_(grad_low, a.to(g.dtype)).view(x.shape)
         return grad_x, None, None, grad_a, grad_b, None
 
 

@@ -65,7 +65,7 @@ def merge_adapter(
 
     base: its folder; where the adapter's manifest says it if None. dtype: what the weights are stored in, as the base's
     if None. Raises UserError where there is no base, WeightsError where the adapter isn't this base's or the result
-    doesn't answer as the two do: in float32 a greatest logit error of 1e-4 (or 1e-5 of the greatest logit, where that is
+    doesn't answer as the two do: in float32 a greatest logit error of 1e-4 (1e-5 of the greatest logit, where that is
     more), and what rounding may cost in narrower types.
     """
     from bedplate.deltas.lineage import base_of

@@ -70,8 +70,8 @@ class PeftSettings:
         return _meets(self.targets, path) and (self.layers is None or self._layer(path) in self.layers)
 
     def saves(self, module: str) -> bool:
-        """Whether a module's own parameters are stored whole."""
-        return any(module == m or module.endswith(f".{m}") for m in self.modules_to_save)
+        """Whether a module's own parameters are stored whole: "norm" also means "input_layernorm", as PEFT has it."""
+        return module.endswith(self.modules_to_save)
 
     def _layer(self, path: str) -> int | None:
         if not self.layer_names:
@@ -128,7 +128,6 @@ def _settings(found: Mapping[str, Any], where: str) -> PeftSettings:
         alpha_pattern=values.table("alpha_pattern"),
     )
     targets = values.names("target_modules")
-    layers = found.get("layers_to_transform")
     bias: Any = found.get("bias") or "none"
     if bias not in ("none", "all", "lora_only"):
         raise InputError(f"{where}: bias={bias!r}", "PEFT knows none, all and lora_only.")
@@ -140,7 +139,7 @@ def _settings(found: Mapping[str, Any], where: str) -> PeftSettings:
         lora=lora,
         targets=targets,
         excluded=values.names("exclude_modules"),
-        layers=None if layers in (None, []) else tuple(layers) if isinstance(layers, list) else (int(layers),),
+        layers=values.numbers("layers_to_transform"),
         layer_names=_tuple(values.names("layers_pattern")),
         modules_to_save=_tuple(values.names("modules_to_save")),
         bias=bias,
@@ -172,6 +171,13 @@ class _Values:
         value = self._found.get(key) or {}
         sound = isinstance(value, dict) and all(isinstance(v, int | float) for v in value.values())
         return dict(self._checked(key, value, sound))
+
+    def numbers(self, key: str) -> tuple[int, ...] | None:
+        """One number or several; None where absent."""
+        value = self._found.get(key)
+        listed = value if isinstance(value, list) else [] if value is None else [value]
+        whole = all(isinstance(v, int) and not isinstance(v, bool) for v in listed)
+        return tuple(self._checked(key, listed, whole)) or None
 
     def names(self, key: str) -> str | tuple[str, ...]:
         """A pattern, or names; none where absent."""

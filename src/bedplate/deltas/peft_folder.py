@@ -185,8 +185,8 @@ def _sorted(tensors: Iterable[str], model: Adaptable, where: Path) -> _Found:
             unknown.append(key)
         elif match and match[1] in modules:
             found.factors[modules[match[1]], _PARTS[match[2]]] = key
-        elif match and passed_over(model, match[1]):
-            found.passed_over.append(match[1])
+        elif passed_over(model, owner := match[1] if match else plain.rpartition(".")[0]):
+            found.passed_over.append(owner)
         elif "lora_embedding_" in name or (match and f"{match[1]}.weight" in {**parameters, **copied}):
             raise WeightsError(
                 f"{where}: {key}: deltas on embeddings and heads aren't supported",

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bedplate.codecs.text import TextTokenizer
-from bedplate.errors import TokenizerError
+from bedplate.errors import InputError, TokenizerError
 from bedplate.families.bert_config import BertConfig
 from bedplate.families.checkpoint import stored_dtype, write_checkpoint
 from bedplate.families.model import check_tokenizer, load_net, read_json, write_json
@@ -26,6 +26,12 @@ from bedplate.nn.encoder import Encoder
 
 BATCH_TOKENS = 4096
 """Positions of a batch when nothing else is said, padding included."""
+
+BATCH_COST = 64
+"""What starting a batch costs, in positions computed: about a millisecond and a half."""
+
+WINDOW = 1 << 14
+"""Texts that are cut into tokens and sorted at once, which bounds the memory that a long list takes."""
 
 
 class TruncationWarning(UserWarning):
@@ -103,7 +109,10 @@ class EncoderModel:
         return sum(t.numel() for t in (*self.net.parameters(), *self.carried.values()))
 
     def encode_batch(self, texts: Sequence[str]) -> Encoded:
-        """Token ids of each text with the special tokens around it, cut to `max_length` before the closing ones."""
+        """Token ids of each text with the special tokens around it, cut to `max_length` before the closing ones.
+
+        A special token's name inside a text ("[SEP]") is text like any other.
+        """
         if self.settings.lower_case:
             texts = [text.lower() for text in texts]
         ids = self.tokenizer.encode_batch(texts, post_process=True)
@@ -133,12 +142,17 @@ class EncoderModel:
         """`embed`, with the tokens that were read and the number of texts that were cut."""
         if isinstance(texts, str):
             raise TypeError("embed takes a list of texts, and was given one text")
-        ids = self.encode_batch(texts)
-        vectors = np.empty((len(ids), self.width), dtype=np.float32)
-        for rows in _batches([len(row) for row in ids], batch_tokens):
-            tokens, valid = self.padded([ids[i] for i in rows])
-            vectors[rows] = self.embed_tokens(tokens, valid).float().cpu().numpy()
-        return Embeddings(vectors, tuple(len(row) for row in ids), ids.truncated)
+        vectors = np.empty((len(texts), self.width), dtype=np.float32)
+        counts: list[int] = []
+        truncated = 0
+        for start in range(0, len(texts), WINDOW):
+            ids = self.encode_batch(texts[start : start + WINDOW])
+            for rows in _batches([len(row) for row in ids], batch_tokens):
+                tokens, valid = self.padded([ids[i] for i in rows])
+                vectors[[start + i for i in rows]] = self.embed_tokens(tokens, valid).cpu().numpy()
+            counts += [len(row) for row in ids]
+            truncated += ids.truncated
+        return Embeddings(vectors, tuple(counts), truncated)
 
     def padded(self, ids: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor | None]:
         """tokens [B, T] int64 and valid [B, T] bool, None where nothing is padding; on the model's device."""
@@ -152,7 +166,15 @@ class EncoderModel:
         return tokens, (torch.arange(longest)[None] < lengths[:, None]).to(self.device)
 
     def hidden(self, tokens: Tensor, valid: Tensor | None = None) -> Tensor:
-        """tokens [B, T] int64, valid [B, T] bool (all where None) -> hidden states [B, T, D]."""
+        """tokens [B, T] int64, valid [B, T] bool (all where None) -> hidden states [B, T, D].
+
+        Raises InputError for more positions than the model has.
+        """
+        if tokens.shape[1] > self.config.max_position_embeddings:
+            raise InputError(
+                f"{tokens.shape[1]} tokens in a row, where the encoder has {self.config.max_position_embeddings}",
+                "Cut the texts: encode_batch does.",
+            )
         states: Tensor = self.net(tokens, valid=valid)
         return states
 
@@ -230,10 +252,17 @@ def pool(hidden: Tensor, valid: Tensor | None, pooling: Pooling) -> Tensor:
 
 
 def _batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Rows of like length together: each batch's count times its longest is within the budget (or it is one row)."""
-    order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
-    start = 0
-    while start < len(order):
-        count = max(1, budget // lengths[order[start]])
-        yield order[start : start + count]
-        start += count
+    """Rows of like length together, the longest first: each batch's count times its longest is within the budget (or
+    it is one row), and its padding costs no more than another batch would."""
+    batch: list[int] = []
+    longest = padding = 0
+    for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        if batch and ((len(batch) + 1) * longest > budget or padding + longest - lengths[i] > BATCH_COST):
+            yield batch
+            batch = []
+        if not batch:
+            longest, padding = lengths[i], 0
+        padding += longest - lengths[i]
+        batch.append(i)
+    if batch:
+        yield batch

@@ -15,6 +15,8 @@ from bedplate.errors import InputError, StorageError, WeightsError
 
 PREFIX = "hub:"
 WANTED = ("*.safetensors", "*.json", "*.jinja", "README.md", "LICENSE*")
+# Folders hold other formats of the same weights; but sentence encoders say how they pool in 1_Pooling/config.json.
+UNWANTED = ("[!0-9]*/*", "[0-9][!_]*/*", "*/*.safetensors", "*/*/*", "*.bin", "*.pt")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -76,7 +78,7 @@ def fetch(repository: str, commit: str) -> Path:
 
     with _hub_errors(repository, commit):
         folder = snapshot_download(
-            repository, revision=commit, allow_patterns=list(WANTED), ignore_patterns=["*/*", "*.bin", "*.pt"]
+            repository, revision=commit, allow_patterns=list(WANTED), ignore_patterns=list(UNWANTED)
         )
     return Path(folder)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from bedplate.codecs.chat import render
+from bedplate.codecs.chat_tokens import chat_prompt_ids
 from bedplate.deltas.adapter import is_adapter, load_adapter
 from bedplate.deltas.lineage import base_of
 from bedplate.errors import InputError, TokenizerError, UserError, WeightsError
@@ -57,22 +57,15 @@ class TextModel(Model):
     ) -> list[int]:
         """The tokens that put a conversation to the model and ask for its answer.
 
-        Raises TokenizerError where the model has no chat template, InputError where the template refuses.
+        Special tokens that somebody typed into a message stay plain text. Raises TokenizerError where the model has no
+        chat template, InputError where the template refuses or leaves out what it is given.
         """
         tokenizer = self.tokenizer
         if tokenizer is None or tokenizer.chat_template is None:
             raise TokenizerError(
                 "the model has no chat template", "A base model only continues text: use generate, or chat --raw."
             )
-        named = tokenizer.named_tokens
-        text = render(
-            tokenizer.chat_template,
-            messages,
-            tools=tools,
-            bos_token=named.get("bos_token", ""),
-            eos_token=named.get("eos_token", ""),
-        )
-        return tokenizer.encode(text, specials=True)
+        return chat_prompt_ids(tokenizer, messages, tools)
 
 
 def load(

@@ -17,6 +17,8 @@ from torch.autograd.function import once_differentiable
 from bedplate.nn.mask import Lowered, Mask
 
 QUERY_BLOCK = 128
+# A megabyte in bf16: with all rows at once the softmax of long texts would read and write main memory.
+PART_SCORES = 1 << 19
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Lowered, scale: float) -> Tensor:
@@ -48,8 +50,39 @@ def _blocked(q: Tensor, k: Tensor, v: Tensor, mask: Lowered, scale: float) -> Te
     # The queries that share a key head are rows of one product: keys and values are never repeated.
     q = (q * scale).reshape(B, G, H // G, T, D)
     k, v = k.reshape(B * G, S, D), v.reshape(B * G, S, v.shape[-1])
-    out: Tensor = _BlockedAttention.apply(q, k, v, mask.bias, mask.causal)
+    if torch.is_grad_enabled():
+        out: Tensor = _BlockedAttention.apply(q, k, v, mask.bias, mask.causal)
+    else:
+        out = _in_parts(q, k, v, mask.bias, mask.causal)
     return out.reshape(B, H, T, v.shape[-1])
+
+
+def _in_parts(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, causal: bool) -> Tensor:
+    """`_by_blocks` for so many rows of the batch at once that their scores stay in a core's own cache."""
+    B, G, R, T, _ = q.shape
+    rows = max(1, PART_SCORES // (G * R * min(T, QUERY_BLOCK) * k.shape[1]))
+    if rows >= B:
+        return _by_blocks(q, k, v, bias, causal)
+    parts = []
+    for a in range(0, B, rows):
+        own = slice(a * G, (a + rows) * G)
+        part = bias if bias is None or bias.shape[0] == 1 else bias[a : a + rows]
+        parts.append(_by_blocks(q[a : a + rows], k[own], v[own], part, causal))
+    return torch.cat(parts)
+
+
+def _by_blocks(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, causal: bool) -> Tensor:
+    """q [B, G, R, T, D] already scaled; k, v [B*G, S, D] -> [B, G, R, T, D]."""
+    B, G, R, T, D = q.shape
+    S = k.shape[1]
+    out = q.new_empty(B, G, R, T, v.shape[-1])
+    for a in range(0, T, QUERY_BLOCK):
+        b = min(a + QUERY_BLOCK, T)
+        end = S - T + b if causal else S
+        rows = q[:, :, :, a:b].reshape(B * G, R * (b - a), D)
+        p = _probabilities(rows, k[:, :end], _rows(bias, a, b, end), (B, G, R, b - a))
+        out[:, :, :, a:b] = torch.bmm(p, v[:, :end]).view(B, G, R, b - a, -1)
+    return out
 
 
 def _probabilities(rows: Tensor, k: Tensor, bias: Tensor | None, shape: tuple[int, int, int, int]) -> Tensor:
@@ -72,16 +105,7 @@ class _BlockedAttention(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, causal: bool) -> Tensor:
-        B, G, R, T, D = q.shape
-        S = k.shape[1]
-        out = q.new_empty(B, G, R, T, v.shape[-1])
-        for a in range(0, T, QUERY_BLOCK):
-            b = min(a + QUERY_BLOCK, T)
-            end = S - T + b if causal else S
-            rows = q[:, :, :, a:b].reshape(B * G, R * (b - a), D)
-            block = _rows(bias, a, b, end)
-            p = _probabilities(rows, k[:, :end], block, (B, G, R, b - a))
-            out[:, :, :, a:b] = torch.bmm(p, v[:, :end]).view(B, G, R, b - a, -1)
+        out = _by_blocks(q, k, v, bias, causal)
         ctx.save_for_backward(q, k, v, bias)
         ctx.causal = causal
         return out

@@ -18,6 +18,9 @@ from torch.autograd.function import once_differentiable
 # About 4M logits a chunk: 16 MB in fp32, which a CPU's last-level cache holds and a GPU doesn't notice.
 CHUNK_LOGITS = 1 << 22
 MIN_CHUNK = 256
+# Where no more of the positions than this are kept, they are picked out first.
+WORTH_COPYING = 0.9
+SHORTEST_CHUNK = 16
 
 
 def chunk_rows(vocabulary: int) -> int:
@@ -56,11 +59,29 @@ def chunked_cross_entropy(
     """Sum over kept positions of -log softmax(hidden W^T)[target], in nats, fp32 scalar.
 
     hidden [..., D] in the compute dtype; weight [V, D]; targets [...] int64; keep [...] bool; softmax: how a
-    chunk is computed. Gradients flow to hidden and weight.
+    chunk is computed. Gradients flow to hidden and weight, each where it wants one.
     """
-    hidden = hidden.flatten(0, -2)
-    loss: Tensor = _ChunkedCrossEntropy.apply(hidden, weight, targets.flatten(), keep.flatten(), softmax)
+    hidden, targets, keep = hidden.flatten(0, -2), targets.flatten(), keep.flatten()
+    # Elsewhere, looking which positions are kept would wait for the device.
+    if hidden.device.type == "cpu":
+        hidden, targets, keep = _kept(hidden, targets, keep, chunk_rows(weight.shape[0]))
+    loss: Tensor = _ChunkedCrossEntropy.apply(hidden, weight, targets, keep, softmax)
     return loss
+
+
+def _kept(hidden: Tensor, targets: Tensor, keep: Tensor, chunk: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The kept positions alone, where that is worth a copy. Filled up with positions that aren't, so that the last
+    chunk has one of a few lengths: a compiled softmax is compiled for each."""
+    rows = keep.nonzero()[:, 0]
+    rest = len(rows) % chunk
+    if rest or not len(rows):
+        rest = min(max(SHORTEST_CHUNK, 1 << (rest - 1).bit_length()), chunk)
+    length = len(rows) // chunk * chunk + rest
+    if length > WORTH_COPYING * len(keep):
+        return hidden, targets, keep
+    rows = F.pad(rows, (0, length - len(rows)))
+    counted = torch.arange(length) < keep.sum()
+    return hidden.index_select(0, rows), targets.index_select(0, rows), counted
 
 
 @torch.no_grad()

@@ -9,24 +9,30 @@ don't.
 from __future__ import annotations
 
 from bedplate.nn.attention import AttentionLayer
+from bedplate.nn.encoder import Encoder
 from bedplate.nn.parameters import parameter_table
 from bedplate.nn.stack import Decoder
 
 METHOD = "6 * matrix parameters + 12 * layers * heads * head_dim * length, per token"
 
 
-def training_flops_per_token(net: Decoder, length: int) -> float:
+def training_flops_per_token(net: Decoder | Encoder, length: int) -> float:
     """Forward and backward operations for one token in rows of `length`."""
-    return 6 * matrix_parameters(net) + 12 * attention_width(net) * length
+    return 3 * forward_flops_per_token(net, length)
 
 
-def matrix_parameters(net: Decoder) -> int:
+def forward_flops_per_token(net: Decoder | Encoder, length: int) -> float:
+    """Forward operations for one token in rows of `length`; the decoder's head included, an encoder has none."""
+    return 2 * matrix_parameters(net) + 4 * attention_width(net) * length
+
+
+def matrix_parameters(net: Decoder | Encoder) -> int:
     """Numbers in matrices that every token is multiplied by: hidden matrices and the head, tied or not."""
     table = parameter_table(net)
     hidden = sum(p.numel() for name, p in net.named_parameters() if table[name].role == "hidden")
-    return hidden + net.head_weight.numel()
+    return hidden + (0 if isinstance(net, Encoder) else net.head_weight.numel())
 
 
-def attention_width(net: Decoder) -> int:
+def attention_width(net: Decoder | Encoder) -> int:
     """Sum over layers of heads * head_dim."""
     return sum(m.q.out_features for m in net.modules() if isinstance(m, AttentionLayer))

@@ -154,7 +154,7 @@ class CompletionShape:
     def _logprobs(self, tokens: Sequence[Token], offset: int) -> dict[str, Any] | None:
         if self._tokenizer is None:
             return None
-        texts = [self._tokenizer.token_bytes(t.id).decode("utf-8", "replace") for t in tokens]
+        texts = [self._name(t.id) for t in tokens]
         tops = [None if t.top is None else self._named(t.top) for t in tokens]
         return {
             "tokens": texts,
@@ -174,11 +174,19 @@ class CompletionShape:
         return offsets
 
     def _named(self, top: dict[int, float]) -> dict[str, float | None]:
-        assert self._tokenizer is not None
         named: dict[str, float | None] = {}
-        for token, logprob in top.items():  # likeliest first: of tokens with one text the likelier counts
-            named.setdefault(self._tokenizer.token_bytes(token).decode("utf-8", "replace"), _finite(logprob))
+        for token, logprob in top.items():  # likeliest first: of tokens with one name the likelier counts
+            named.setdefault(self._name(token), _finite(logprob))
         return named
+
+    def _name(self, token: int) -> str:
+        """Its text; its bytes where it is a part of a character, spelt as OpenAI does."""
+        assert self._tokenizer is not None
+        raw = self._tokenizer.token_bytes(token)
+        try:
+            return raw.decode()
+        except UnicodeDecodeError:
+            return "bytes:" + "".join(f"\\x{byte:02x}" for byte in raw)
 
 
 def _extensions(answer: Answer) -> dict[str, Any]:

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bedplate.adapt.face import Answerer, Classifier
+from bedplate.adapt.face import Answerer, Base, Classifier
 from bedplate.console import Console
-from bedplate.errors import UserError
 from bedplate.families.encoder_model import EncoderModel
 from bedplate.generate.model import TextModel
-from bedplate.ledger.manifest import MANIFEST, read_manifest
 from bedplate.machine.probe import memory
 from bedplate.serve.admission import Admission
 from bedplate.serve.api_error import ApiError, refused
 from bedplate.serve.continuation import Writer
 from bedplate.serve.endpoint_writer import EndpointWriter
 from bedplate.serve.local_writer import LocalWriter
-from bedplate.serve.opening import Opener, folder_of, is_adapted, streams_as_it_comes
+from bedplate.serve.opening import Opener, is_adapted, streams_as_it_comes
 from bedplate.serve.worker import Lane, Worker
 
-_NAME = re.compile(r"[\w.:/-]{1,128}", re.ASCII)
 _GREETING = "Ready?"
 """What things are asked once before they are served, so that what they load late is there."""
 
@@ -50,7 +46,8 @@ class Served:
         return [name for name, can in said.items() if can]
 
     def described(self) -> dict[str, Any]:
-        """As /v1/models has it; `abilities` and `context` are ours."""
+        """As /v1/models has it, and more: `abilities`, `context`, `grounded` (answers come whole, once they have been
+        held against their sources), `remote` (its base is somebody else's server)."""
         writer = self.writer
         return {
             "id": self.name,
@@ -59,6 +56,8 @@ class Served:
             "owned_by": "bedplate",
             "abilities": self.abilities,
             "context": writer.context if isinstance(writer, LocalWriter) else None,
+            "grounded": writer is not None and writer.holds,
+            "remote": isinstance(writer, EndpointWriter),
         }
 
 
@@ -139,34 +138,6 @@ def _cannot(served: Served, what: str) -> ApiError:
     return refused(f"model {served.name!r} doesn't {what}; ask it at {routes}", "model", "model_not_supported")
 
 
-def named_paths(models: Sequence[str]) -> dict[str, Path]:
-    """NAME=PATH or PATH, whose name is that of the artefact or folder. Raises UserError for a name that is used twice
-    or that can't be one."""
-    named: dict[str, Path] = {}
-    for given in models:
-        name, equals, rest = given.partition("=")
-        if not equals or Path(given).exists():
-            name, rest = "", given
-        path = folder_of(rest)
-        name = name or _own_name(path)
-        if not _NAME.fullmatch(name):
-            raise UserError(
-                f"{given}: {name!r} can't be a model's name", "Use letters, digits and . _ : / - in NAME=PATH."
-            )
-        if name in named:
-            raise UserError(
-                f"{given}: the name {name!r} is taken by {named[name]}", f"Give it another one: other-name={path}"
-            )
-        named[name] = path
-    return named
-
-
-def _own_name(path: Path) -> str:
-    if (path / MANIFEST).is_file():
-        return read_manifest(path).name
-    return path.resolve().name
-
-
 def open_catalogue(
     paths: dict[str, Path],
     worker: Worker,
@@ -192,7 +163,7 @@ def _open(name: str, path: Path, opener: Opener, lanes: _Lanes, *, base: Path | 
         if (encoder := opener.encoder(path)) is not None:
             return Served(name, aside, encoder=encoder)
         model = opener.model(path)
-        return Served(name, aside, writer=LocalWriter(name, *lanes.of(model), face=None))
+        return Served(name, aside, writer=LocalWriter(name, *lanes.of(model)))
     face = opener.face(path, base)
     classifier = face if isinstance(face, Classifier) else None
     if classifier is not None:
@@ -202,18 +173,25 @@ def _open(name: str, path: Path, opener: Opener, lanes: _Lanes, *, base: Path | 
 
 def _writer(name: str, face: Any, lanes: _Lanes) -> Writer | None:
     from bedplate.adapt.bases import LocalBase
+    from bedplate.adapt.opening import ModelAnswerer
 
     if not isinstance(face, Answerer):
         return None
-    plain = streams_as_it_comes(face)
-    if not plain:
-        face.prepare([{"role": "user", "content": _GREETING}])
+    if isinstance(face, ModelAnswerer) and isinstance(face.base, LocalBase):
+        return LocalWriter(name, *lanes.of(face.base.model))
+    face.prepare([{"role": "user", "content": _GREETING}])
+    holds = not streams_as_it_comes(face)
     if isinstance(face.base, LocalBase):
-        lane, model, admission = lanes.of(face.base.model)
-        return LocalWriter(name, lane, model, admission, face=None if plain else face)
-    config = getattr(face.base, "config", None)
-    admission = Admission(getattr(config, "concurrency", 4), lanes.max_queue)
-    return EndpointWriter(name, face, admission, holds=not plain)
+        return LocalWriter(name, *lanes.of(face.base.model), face=face, holds=holds)
+    admission = Admission(_concurrency(face.base), lanes.max_queue)
+    return EndpointWriter(name, face, admission, holds=holds)
+
+
+def _concurrency(base: Base) -> int:
+    """Requests that may be under way to an endpoint."""
+    from bedplate.adapt.endpoint import EndpointBase
+
+    return base.config.concurrency if isinstance(base, EndpointBase) else 1
 
 
 class _Lanes:

@@ -60,6 +60,8 @@ class Writer(Protocol):
 
     name: str
     admission: Admission
+    holds: bool
+    """Whether answers come whole, once a face has finished them."""
     tells_tokens: bool
     """Whether it can say its tokens' log-probabilities."""
 

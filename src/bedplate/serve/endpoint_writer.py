@@ -15,7 +15,7 @@ from bedplate.generate.params import SamplingParams
 from bedplate.serve.admission import Admission
 from bedplate.serve.api_error import ApiError, refused
 from bedplate.serve.continuation import Continuation, Given, OffLoop, Piece, Ready
-from bedplate.serve.local_writer import prepared_by
+from bedplate.serve.local_writer import face_defaults, prepared_by
 from bedplate.serve.sampling_fields import MAX_TOKENS, Sampling
 
 
@@ -35,8 +35,7 @@ class EndpointWriter:
         return Ready(prepared_by(self.face, self.name, messages), [])
 
     def params(self, sampling: Sampling) -> SamplingParams:
-        own = SamplingParams()
-        return sampling.params({"temperature": own.temperature, "max_tokens": own.max_tokens}, MAX_TOKENS)
+        return sampling.params(face_defaults(self.face, MAX_TOKENS), MAX_TOKENS)
 
     def begin(self, ready: Ready, params: SamplingParams, seed: int | None, off_loop: OffLoop) -> Continuation:
         if ready.prepared.answer is not None:

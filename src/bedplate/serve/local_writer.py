@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -18,14 +19,25 @@ from bedplate.serve.continuation import Continuation, Given, OffLoop, Piece, Rea
 from bedplate.serve.sampling_fields import Sampling, model_defaults
 from bedplate.serve.worker import Lane, Ticket
 
+_PATH = re.compile(r"(^|[\s'\"(])[~.]{0,2}/[\w.-]")
+
 
 class LocalWriter:
-    """A model and its lane. face: what puts conversations and finishes answers, which are only shown when they are
-    finished; None where the model's own chat template does all."""
+    """A model and its lane. face: what puts conversations and finishes answers; None where the model's own chat
+    template does all. holds: whether an answer may only be shown once the face has finished it."""
 
-    def __init__(self, name: str, lane: Lane, model: TextModel, admission: Admission, *, face: Answerer | None) -> None:
-        self.name, self.lane, self.model, self.admission, self.face = name, lane, model, admission, face
-        self.tells_tokens = face is None
+    def __init__(
+        self,
+        name: str,
+        lane: Lane,
+        model: TextModel,
+        admission: Admission,
+        *,
+        face: Answerer | None = None,
+        holds: bool = False,
+    ) -> None:
+        self.name, self.lane, self.model, self.admission = name, lane, model, admission
+        self.face, self.holds, self.tells_tokens = face, holds, not holds
 
     @property
     def context(self) -> int:
@@ -90,15 +102,13 @@ class LocalWriter:
             )
         if self.face is None:
             return sampling.params(model_defaults(self.model.generation), self.context)
-        own = SamplingParams()  # what a face answers with where nothing is said
-        defaults = {"temperature": own.temperature, "max_tokens": min(own.max_tokens, self.context)}
-        return sampling.params(defaults, self.context)
+        return sampling.params(face_defaults(self.face, self.context), self.context)
 
     def begin(self, ready: Ready, params: SamplingParams, seed: int | None, off_loop: OffLoop) -> Continuation:
         if ready.prepared.answer is not None:
             return Given(ready.prepared.answer)
         ticket = self.lane.submit(ready.prompt, params, seed)
-        if self.face is None:
+        if self.face is None or not self.holds:
             return LocalContinuation(ticket)
         return FinishedContinuation(ticket, partial(self.face.finish, ready.prepared), off_loop)
 
@@ -142,7 +152,15 @@ def prepared_by(face: Answerer, name: str, messages: Sequence[Message]) -> Prepa
     try:
         return face.prepare(messages)
     except BedplateError as error:
+        if isinstance(error, InputError) and not _PATH.search(error.problem):
+            raise refused(error.problem, "messages") from error
         raise ApiError(500, f"model {name!r} couldn't prepare its answer; the server's log says why") from error
+
+
+def face_defaults(face: Answerer, most: int) -> dict[str, Any]:
+    """What a face answers with where nothing is said."""
+    own = getattr(face, "defaults", None) or SamplingParams()
+    return {"temperature": own.temperature, "max_tokens": min(own.max_tokens, most), "stop": own.stop}
 
 
 def _answer(generation: Generation) -> Answer:

@@ -8,16 +8,11 @@ from typing import TYPE_CHECKING
 from bedplate.adapt.face import Answerer, Face
 from bedplate.ledger.artefact import open_artefact
 from bedplate.ledger.manifest import MANIFEST, read_manifest
+from bedplate.serve.naming import folder_of
 
 if TYPE_CHECKING:
     from bedplate.families.encoder_model import EncoderModel
     from bedplate.generate.model import TextModel
-
-
-def folder_of(path: str | Path) -> Path:
-    """The folder that is meant, where its manifest was named."""
-    folder = Path(path)
-    return folder.parent if folder.name == MANIFEST else folder
 
 
 def is_adapted(path: str | Path) -> bool:
@@ -37,8 +32,9 @@ def streams_as_it_comes(face: Answerer) -> bool:
     Retrieval may find, once it has the whole answer, that the sources don't support it.
     """
     from bedplate.adapt.opening import ModelAnswerer
+    from bedplate.adapt.prompting import PromptAnswerer
 
-    return isinstance(face, ModelAnswerer)
+    return isinstance(face, ModelAnswerer | PromptAnswerer)
 
 
 class Opener:
@@ -70,26 +66,40 @@ class Opener:
         return self._models[key]
 
     def face(self, path: Path, base: Path | None) -> Face:
-        """An adapted thing; if it writes with a model on this machine, that one's weights are shared."""
+        """An adapted thing; if it rests on a language model of this machine, that one's weights are shared."""
         from bedplate.adapt.bases import LocalBase
-        from bedplate.adapt.opening import open_face
+        from bedplate.adapt.inputs import input_folder
+        from bedplate.adapt.opening import ModelAnswerer, open_face
 
+        if (model := self._tuned(path, base)) is not None:
+            return ModelAnswerer(LocalBase(model, name=path.name))
+        artefact = open_artefact(path) if (path / MANIFEST).is_file() else None
+        if artefact is not None and artefact.kind == "index" and base is not None:
+            from bedplate.adapt.retrieval.way import open_index
+
+            return open_index(artefact, base=LocalBase(self.model(base), name=path.name))
         face = open_face(path, base)
-        if isinstance(face, Answerer) and isinstance(face.base, LocalBase):
-            face.base = LocalBase(self._shared(path, base), name=face.base.name)
+        own = getattr(face, "base", None)
+        if isinstance(own, LocalBase) and artefact is not None:
+            folder = base if base is not None else input_folder(artefact, "base")
+            face.base = LocalBase(self.model(folder), name=own.name)  # type: ignore[union-attr]
         return face
 
-    def _shared(self, path: Path, base: Path | None) -> TextModel:
+    def _tuned(self, path: Path, base: Path | None) -> TextModel | None:
+        """A tuned model that answers; an adapter's holds its base's own tensors. None for anything else, and where
+        opening it will say what is missing."""
         from bedplate.adapt.inputs import input_folder
+        from bedplate.adapt.tuning.classify import CLASSES
         from bedplate.deltas.adapter import adapted, is_adapter
 
-        if (path / MANIFEST).is_file():
-            artefact = open_artefact(path)
-            if artefact.kind == "model":  # its own weights, all of them
-                return self.model(path)
-            folder = base if artefact.kind == "index" and base is not None else input_folder(artefact, "base", base)
-        else:
-            assert base is not None  # open_face has refused it without
-            folder = base
-        model = self.model(folder)
-        return adapted(model, path, base=folder) if is_adapter(path) else model
+        if (path / CLASSES).is_file():
+            return None
+        artefact = open_artefact(path) if (path / MANIFEST).is_file() else None
+        if artefact is not None and artefact.kind == "model":
+            return self.model(path)
+        if not is_adapter(path) or (artefact is None and base is None):
+            return None
+        if artefact is not None:
+            base = input_folder(artefact, artefact.config["way"]["tune"], base)
+        assert base is not None
+        return adapted(self.model(base), path, base=base)

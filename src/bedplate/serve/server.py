@@ -56,9 +56,9 @@ def serve(
         raise UserError("nothing to serve", "Name a model: bedplate serve FOLDER")
     key = _key(key_env)
     _check_extra()
-    from bedplate.serve.catalogue import named_paths
     from bedplate.serve.guard import is_loopback
     from bedplate.serve.listening import bound_socket
+    from bedplate.serve.naming import named_paths
 
     paths = named_paths(models)
     with bound_socket(host, port) as listener:

@@ -104,7 +104,9 @@ class FaceConversation:
             messages = self._messages(message)
             try:
                 if streams_as_it_comes(self.face):
-                    return (yield from self.face.base.stream(messages, params))
+                    prepared = self.face.prepare(messages)
+                    answer = yield from self.face.base.stream(prepared.messages, params)
+                    return self.face.finish(prepared, answer)
                 answer = self.face.generate(messages, params)
                 yield answer.text
                 return answer

@@ -28,7 +28,7 @@ from bedplate.generate.session import Event, Handle, Session
 T = TypeVar("T")
 
 PREFILL = 512
-"""Prompt tokens read in one turn, in which nobody gets a token: a quarter of a second for a small model and two cores."""
+"""Prompt tokens read in one turn, when nobody gets a token: a quarter of a second for a small model on two cores."""
 
 Report = Callable[[str], None]
 """Told of what nobody expected, with its trace: for the server's log, never for a client."""
@@ -195,7 +195,10 @@ class Worker:
                 return True
             if action is None:
                 return False
-            action()
+            try:
+                action()
+            except Exception:
+                self.report(traceback.format_exc())
             idle = False
 
     def _turn(self, computation: _Computation) -> None:

@@ -92,8 +92,8 @@ def check_apart(splits: Splits, place: Callable[[Example], str]) -> None:
     )
     more = f"\n  and {len(shared) - SHOWN:,} more" if len(shared) > SHOWN else ""
     raise InputError(
-        f"{_many(len(shared), 'example')} of the {worst} split also stand in another, so the score would "
-        f"measure memory:{lines}{more}",
+        f"{_many(len(shared), 'example')} of the {worst} split found in another split, so the score would measure "
+        f"memory:{lines}{more}",
         "Take them out of one of the two. (Without a split column or a test file the split is made so that none is "
         "shared.)",
     )

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bedplate.data.packing import EvaluationRows, Rows
+from bedplate.data.packing import Rows
 from bedplate.train.parallel import Parallel
 
 
@@ -17,6 +17,19 @@ class RowSource(Protocol):
     """An endless stream of rows, row r a pure function of r."""
 
     def rows(self, first: int, count: int) -> Rows: ...
+
+
+class ScoredRows(Protocol):
+    """One pass over whole documents. count: rows; documents; pairs: kept places; bytes: UTF-8, of what is scored."""
+
+    count: int
+    documents: int
+    pairs: int
+    bytes: int
+
+    def rows(self, first: int, count: int) -> Rows:
+        """Rows [first, first + count), fewer at the end of the pass."""
+        ...
 
 
 class Loader:
@@ -34,7 +47,7 @@ class Loader:
 
 
 def validation_batches(
-    rows: EvaluationRows, batch: int, parallel: Parallel, device: torch.device
+    rows: ScoredRows, batch: int, parallel: Parallel, device: torch.device
 ) -> Iterator[dict[str, Tensor]]:
     """One pass over validation rows, dealt out to the data ranks in equal numbers of batches, as collectives need, and
     of one size, lest a compiled net be compiled once more for the last. What is missing is filled with rows that don't

@@ -107,21 +107,31 @@ class Trainer(Generic[Net]):
         self.checkpoints = Checkpoints(folder / "checkpoints", config.keep_checkpoints, self.console.warn)
         self.metrics: Metrics | None = None
 
-    def train(self, until: int | None = None, judge: Judge | None = None) -> dict[str, Any]:
+    def train(
+        self,
+        until: int | None = None,
+        *,
+        judge: Judge | None = None,
+        before_step: Callable[[int], None] | None = None,
+    ) -> dict[str, Any]:
         """Run to the last step, from the newest checkpoint if there is one. Returns the last validation's scores.
 
         until: stop after this many steps of the whole, and leave a checkpoint to go on from. judge: asked after each
-        validation whether to end early.
+        validation whether to end early. before_step: told the number of each step, counted from 0, before it is taken:
+        what is drawn at random in it must be a function of that number.
         """
         end = min(until or self.config.steps, self.config.steps)
         unlogged, clock = self._resume()
         scores: dict[str, Any] = {}
+        self.step.train()
         stops = StopSignals(self.console.say)
         with self.metrics or nullcontext(), self.checkpoints, self._progress() as progress, stops:
             for step in range(unlogged.step, end):
                 rate = optimisers.set_learning_rate(
                     self.optimisers, share(self.config.schedule, step, self.config.steps)
                 )
+                if before_step is not None:
+                    before_step(step)
                 unlogged.add(self.update(self.loader.batch(step)))
                 done = step + 1
                 last = done == end

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import Tensor
 
-from bedplate.data.packing import EvaluationRows
-from bedplate.train.loader import validation_batches
+from bedplate.train.loader import ScoredRows, validation_batches
 
 if TYPE_CHECKING:
     from bedplate.train.loop import Trainer
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 class Validation(Protocol):
     """Called between steps, in evaluation mode and without gradients. Under several processes every rank calls it."""
 
-    def scores(self, run: Trainer) -> dict[str, Any]:
+    def scores(self, run: Trainer[Any]) -> dict[str, Any]:
         """What goes into the metrics and comes back from `Trainer.train`; JSON-able."""
         ...
 
@@ -32,9 +31,9 @@ class Validation(Protocol):
 class BitsPerByte:
     """Mean loss in nats a token and bits a byte over whole documents, by the run's own objective."""
 
-    rows: EvaluationRows
+    rows: ScoredRows
 
-    def scores(self, run: Trainer) -> dict[str, Any]:
+    def scores(self, run: Trainer[Any]) -> dict[str, Any]:
         rows = self.rows
         parts: list[Tensor] = []
         for batch in validation_batches(rows, run.micro_size, run.parallel, run.device):

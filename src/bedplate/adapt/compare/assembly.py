@@ -40,6 +40,8 @@ RULES = {
     "interval": "95% percentile bootstrap: test examples are drawn anew, and for a random way its seeds too.",
     "tied": "A way is tied with the best if a two-sided paired bootstrap test, corrected by Holm's method over all "
     "ways, doesn't tell them apart at the 5% level. The next group is made of the rest in the same manner.",
+    "advice": "Of the ways that are tied with the best and score at most the margin less, the one whose fit and "
+    "requests together cost least.",
     "latency": "Single requests, one after the other, after a warm-up, on validation examples; median and 95th "
     "percentile of wall-clock time.",
     "cost": "Processor seconds (all cores) of a single request at the price of a core's hour, accelerator seconds "
@@ -102,7 +104,7 @@ def assemble(
     facts = _facts(prepared, split)
     inside = [behind[name] for name in groups[0] if name in behind]
     tellable = max(((d.high - d.low) / 2 for d in inside), default=None)
-    advice = advise(ways, failed, facts, requests=config.requests, currency=config.prices.currency, tellable=tellable)
+    advice = advise(ways, failed, facts, config, tellable)
     told = list(dict.fromkeys((advice.way, advice.best)))
     return Comparison(
         task=facts,
@@ -115,6 +117,7 @@ def assemble(
         seeds=config.seeds,
         budget=config.budget.model_dump(mode="json"),
         prices=config.prices.model_dump(mode="json"),
+        margin=config.margin,
         requests=config.requests,
         rules=RULES if classes else {**RULES, "exact match": EXACT_MATCH_RULE},
     )

@@ -93,7 +93,8 @@ def _perform_all(
         for seed in seeds_of(way, config)
     ]
     failed: dict[str, Failed] = {}
-    with work.console.progress("compare", total=len(every), unit="fits") as progress:
+    # No total: how long one way took says nothing of the next, so there is no time left to tell.
+    with work.console.progress("compare", total=None, unit=f"of {len(every)} fits") as progress:
         for number, (way, name, slug, seed) in enumerate(every):
             progress.update(number, way=name, seed=seed)
             out, predictions, measured = place(work.path, slug, seed)

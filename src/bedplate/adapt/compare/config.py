@@ -38,6 +38,9 @@ class CompareConfig(Config):
     prices: PricesConfig = Field(
         default_factory=lambda: PricesConfig.model_validate({}), description="what time and labels cost"
     )
+    margin: float = Field(
+        0.02, ge=0, le=1, description="how far below the best score a way may lie and be advised for costing less"
+    )
     requests: int = Field(100_000, gt=0, description="requests that the ways' whole costs are reckoned for")
     endpoint: EndpointConfig | None = Field(
         None, description="an OpenAI-compatible server that prompts are put to, in place of the base"
@@ -81,7 +84,7 @@ def asks_endpoint(way: Any, config: CompareConfig) -> bool:
 def rests_on(way: Any, config: CompareConfig) -> tuple[str, ...]:
     """Roles of the inputs that a way is made from, the task apart; optional ones too."""
     if way.way in TUNED:
-        return (str(way.on),)
+        return (str(way.tune),)
     asked = () if asks_endpoint(way, config) else ("base",)
     if way.way == "zero-shot":
         return asked

@@ -6,21 +6,23 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from bedplate.adapt.asking import ask_all
 from bedplate.adapt.compare.examples import read_examples
 from bedplate.adapt.compare.job import Job, Measurement
 from bedplate.adapt.dispatch import open_way
-from bedplate.adapt.face import Answer, Answerer, Classifier, Face
+from bedplate.adapt.face import Answerer, Classifier, Face
 from bedplate.adapt.stage import ADAPT, AdaptConfig
 from bedplate.console import Console
 from bedplate.errors import InternalError
 from bedplate.generate.params import SamplingParams
 from bedplate.ledger.artefact import Artefact, open_artefact
 from bedplate.ledger.atomic import atomic_write
+from bedplate.ledger.manifest import Resource
 from bedplate.ledger.production import produce
 from bedplate.ledger.resources import Meter
 from bedplate.tasks.examples import Example
@@ -77,18 +79,8 @@ def do(job: Job, console: Console) -> None:
         answer_s=answer_s,
         prompt_tokens=statistics.fmean(prompt_tokens),
         completion_tokens=statistics.fmean(completion_tokens),
-        peak_bytes=max(_resource(artefact, "peak_rss_bytes") or 0.0, figures["peak_rss_bytes"].value),
-        peak_gpu_bytes=max(
-            (
-                value
-                for value in (
-                    _resource(artefact, "peak_gpu_bytes"),
-                    figures["peak_gpu_bytes"].value if "peak_gpu_bytes" in figures else None,
-                )
-                if value is not None
-            ),
-            default=None,
-        ),
+        peak_bytes=_greatest(artefact, figures, "peak_rss_bytes") or 0.0,
+        peak_gpu_bytes=_greatest(artefact, figures, "peak_gpu_bytes"),
         **_fitting(artefact),
         **timed,
     )
@@ -113,6 +105,12 @@ def _fitting(artefact: Artefact) -> dict[str, Any]:
         "fit_flops": _resource(artefact, "flops"),
         "own_bytes": sum(output.bytes for output in artefact.manifest.outputs),
     }
+
+
+def _greatest(artefact: Artefact, figures: Mapping[str, Resource], name: str) -> float | None:
+    """The greater of what fitting and what answering took; None where neither says."""
+    found = [_resource(artefact, name), figures[name].value if name in figures else None]
+    return max((value for value in found if value is not None), default=None)
 
 
 def _resource(artefact: Artefact, name: str) -> float | None:
@@ -162,7 +160,7 @@ def _texts(face: Face, job: Job) -> Callable[[Sequence[Example]], Batch]:
     params = SamplingParams(max_tokens=job.answer_tokens)
 
     def answer(examples: Sequence[Example]) -> Batch:
-        answers = _together(face, examples, params)
+        answers = ask_all(face, [example.messages() for example in examples], params)
         predictions = [
             Prediction(
                 example.id,
@@ -180,16 +178,6 @@ def _texts(face: Face, job: Job) -> Callable[[Sequence[Example]], Batch]:
         )
 
     return answer
-
-
-def _together(face: Answerer, examples: Sequence[Example], params: SamplingParams) -> list[Answer]:
-    """`generate` for many: what lies between its two halves goes to the base in one batch."""
-    asked = [face.prepare(example.messages()) for example in examples]
-    open_ones = [prepared for prepared in asked if prepared.answer is None]
-    given = iter(face.base.generate_many([prepared.messages for prepared in open_ones], params) if open_ones else [])
-    return [
-        prepared.answer if prepared.answer is not None else face.finish(prepared, next(given)) for prepared in asked
-    ]
 
 
 def _timed(face: Face, job: Job) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from bedplate.adapt.compare.wording import (
     percent,
     points,
 )
-from bedplate.console.figures import bytes_text, duration
+from bedplate.console.figures import bytes_text, counted, duration
 from bedplate.report.markup import Markup, escape
 from bedplate.report.page import Cell, Page
 from bedplate.report.quantities import prefixed_text
@@ -28,7 +28,7 @@ def comparison_page(found: Comparison) -> Page:
     """The page; everything on it is in comparison.json too."""
     task = found.task
     page = Page(
-        f"{len(found.ways)} ways of adapting to {task.name}",
+        f"{counted(len(found.ways), 'way')} of adapting to {task.name}",
         f"{task.metric.capitalize()} on {task.test:,} test examples; {task.train:,} labelled examples to learn from.",
     )
     page.heading("What to take")
@@ -238,6 +238,7 @@ def _method(page: Page, found: Comparison) -> None:
             "split": task.split,
             "budget": f"{budget.get('labels') or 'all'} labels, "
             + (f"{prefixed_text(flops, 'FLOP')} of fitting, search included" if flops else "operations unbounded"),
+            "margin of the advice": points(found.margin),
             "seeds of random ways": ", ".join(map(str, found.seeds)),
             "prices": ", ".join(
                 f"{money(found.prices[key], _currency(found))} {name}"

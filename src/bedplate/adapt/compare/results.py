@@ -132,8 +132,9 @@ class Advice(_Part):
     best: str = Field(description="the way with the highest score")
     tied: tuple[str, ...] = Field(description="the ways that can't be told from the best, itself included")
     reasons: tuple[str, ...] = Field(description="in plain words, the first sentence saying what to take")
-    worth_a_foundation_model: bool | None = Field(
-        description="whether a way with a foundation model is better than every way without; null: one kind only"
+    foundation_model: Literal["worth it", "not worth it", "undecided"] | None = Field(
+        description="worth it: every way without one is worse than the best; not worth it: the way to take has none; "
+        "undecided: a way without one is tied with it; null: only ways of one sort were compared"
     )
 
 
@@ -154,5 +155,6 @@ class Comparison(_Part):
     seeds: tuple[int, ...] = Field(description="seeds of the random ways")
     budget: dict[str, Any] = Field(description="what each way might spend")
     prices: dict[str, Any] = Field(description="what was reckoned with")
+    margin: float = Field(description="how far below the best score a way may lie and be advised for costing less")
     requests: int = Field(description="requests that whole costs are for")
     rules: dict[str, str] = Field(description="how figures are defined")

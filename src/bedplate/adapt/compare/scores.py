@@ -3,33 +3,28 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
+from bedplate.adapt.asking import is_right
+
 EXACT_MATCH_RULE = (
-    "An answer is right if it equals the expected one after compatibility normalisation (NFKC), without case, "
-    "punctuation, citation marks such as [1] and extra spaces."
+    "An answer is right if it equals the expected one but for case, spacing, the marks around it (quotes, full stops) "
+    "and citations such as [1]. A declined question counts as answered wrong."
 )
 
 _CITATIONS = re.compile(r"\[\d+(?:\s*,\s*\d+)*\]")
-
-
-def normalised(answer: str) -> str:
-    """The answer as `EXACT_MATCH_RULE` compares it."""
-    text = unicodedata.normalize("NFKC", _CITATIONS.sub(" ", answer)).casefold()
-    kept = (" " if unicodedata.category(c).startswith("P") else c for c in text)
-    return " ".join("".join(kept).split())
+_WORDS = re.compile(r"\w+")
 
 
 def exact_match(answer: str, target: str) -> bool:
-    """Whether the answer is right by `EXACT_MATCH_RULE`."""
-    return normalised(answer) == normalised(target)
+    """Whether the answer is right by `EXACT_MATCH_RULE`: as ways are scored on validation, less the citations."""
+    return is_right(_CITATIONS.sub(" ", answer), target)
 
 
 def token_f1(answer: str, target: str) -> float:
     """Harmonic mean of precision and recall of the answer's words, as SQuAD counts them (Rajpurkar et al. 2016)."""
-    given, wanted = normalised(answer).split(), normalised(target).split()
+    given, wanted = (_WORDS.findall(_CITATIONS.sub(" ", text).casefold()) for text in (answer, target))
     shared = sum((Counter(given) & Counter(wanted)).values())
     return 0.0 if not shared else 2 * shared / (len(given) + len(wanted))
 

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import io
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from bedplate.adapt.retrieval.extra import lancedb_module
 from bedplate.adapt.retrieval.index_config import IndexConfig, check_index, place_of
 from bedplate.adapt.retrieval.record import CHUNKS, DOCUMENTS, LANCE, MODIFIED, IndexRecord
 from bedplate.adapt.retrieval.table import schema, write_table
+from bedplate.adapt.retrieval.words import WORDS, Vocabulary, words
 from bedplate.console.figures import counted
 from bedplate.data.corpus import ParquetTable
 from bedplate.errors import ArtefactError, BedplateError, InputError, InternalError
@@ -33,7 +35,7 @@ _DOCUMENTS = {"id": "int64", "path": "string", "title": "string", "text": "strin
 _MODIFIED = {"id": "int64", "mtime_ns": "int64"}
 _CHUNKS = {
     **{"id": "int64", "document": "int64", "start": "int64", "end": "int64"},
-    **{"headings": "string", "context": "string", "tokens": "int64"},
+    **{"body": "int64", "headings": "string", "context": "string", "tokens": "int64"},
 }
 _BLOCK = 1024  # chunks whose vectors are kept together while the work is under way
 _PARTS = "vectors-"
@@ -43,8 +45,8 @@ def run(config: IndexConfig, inputs: dict[str, Artefact], work: Work) -> None:
     """Write the index. Raises InputError where there is no text, or a document that can't be read (before any vector
     is computed), and what loading the encoder raises.
 
-    documents.parquet and chunks.parquet are what the index is, and count in its digest with the encoder's own; the
-    table of vectors follows from them, and its files are volatile.
+    documents.parquet, chunks.parquet and words.parquet are what the index is, and count in its digest with the record
+    of the encoder; the table of vectors follows from them, and its files are volatile.
     """
     from bedplate.families.encoder_model import EncoderModel
 
@@ -56,7 +58,7 @@ def run(config: IndexConfig, inputs: dict[str, Artefact], work: Work) -> None:
     if task is not None and (place is None or not place.is_dir()):
         raise ArtefactError(f"{task.path}: a task without documents", "Give a task that has some, or `documents`.")
     reader = _Reader(encoder, config.chunk_tokens)
-    with _nothing_left_of(work.path, DOCUMENTS, CHUNKS, MODIFIED):
+    with _nothing_left_of(work.path, DOCUMENTS, CHUNKS, MODIFIED, WORDS):
         account, chunks, tokens = _write_texts(config, place, corpus, reader, work)
         where = str(place) if place is not None else str(corpus.path) if corpus is not None else "the documents"
         _check_some(account, where)
@@ -110,6 +112,7 @@ def _write_texts(
 ) -> tuple[Account, int, int]:
     """Store every document's text and the spans of its chunks. Returns the account, chunks, and their tokens."""
     account, chunks, tokens = Account(), 0, 0
+    seen: Counter[str] = Counter()
     with (
         ParquetTable(work.path, "documents", _DOCUMENTS, single=True) as documents,
         ParquetTable(work.path, "modified", _MODIFIED, single=True) as modified,
@@ -121,8 +124,10 @@ def _write_texts(
             modified.add({"id": number, "mtime_ns": document.modified})
             for row in _chunk_rows(number, document, reader.limit, reader.count):
                 table.add({"id": chunks, **row})
+                seen.update(words(embedded(document.text, row["start"], row["end"], json.loads(row["context"]))))
                 chunks, tokens = chunks + 1, tokens + row["tokens"]
             progress.update(account.read, chunks=chunks)
+    Vocabulary.save(work.path, seen)
     return account, chunks, tokens
 
 
@@ -137,6 +142,7 @@ def _chunk_rows(number: int, document: Document, limit: int, count: Count) -> It
             "document": number,
             "start": chunk.start,
             "end": chunk.end,
+            "body": chunk.body,
             "headings": json.dumps(chunk.headings, ensure_ascii=False),
             "context": json.dumps(chunk.context, ensure_ascii=False),
             "tokens": chunk.tokens,
@@ -220,7 +226,7 @@ def _rows(folder: Path, parts: Sequence[Path], width: int) -> Iterator[Any]:
         own = [row["end"] - row["start"] for row in block.rows]
         yield pa.RecordBatch.from_arrays(
             [
-                *(pa.array([row[name] for row in block.rows]) for name in ("id", "document", "start", "end")),
+                *(pa.array([row[name] for row in block.rows]) for name in ("id", "document", "start", "end", "body")),
                 pa.array([row["headings"] for row in block.rows]),
                 pa.array([len(text) - length for text, length in zip(block.texts, own, strict=True)]),
                 pa.array(block.texts),

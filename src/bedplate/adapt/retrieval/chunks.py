@@ -17,7 +17,6 @@ from bedplate.adapt.retrieval.sentences import Span, line_spans, sentence_spans
 Count = Callable[[Sequence[str]], list[int]]
 """Texts -> how many tokens each has, without special ones and without truncation."""
 
-_SECTION = 4  # a new heading begins a new chunk where the one before has at least 1/_SECTION of the limit
 _CONTEXT = 3  # the headings put before a chunk's text take at most 1/_CONTEXT of the limit
 _WORD = re.compile(r"\S+")
 
@@ -26,12 +25,13 @@ _WORD = re.compile(r"\S+")
 class Chunk:
     """Characters [start, end) of a document.
 
-    headings: those above all of it, those that it begins with included. context: the headings that its own text
-    doesn't show, outermost first: put before the text where it is read alone. tokens: of `embedded`.
+    body: where the text below its own headings begins. headings: those above that. context: the headings that its own
+    text doesn't show, outermost first: put before the text where it is read alone. tokens: of `embedded`.
     """
 
     start: int
     end: int
+    body: int
     headings: tuple[str, ...]
     context: tuple[str, ...]
     tokens: int
@@ -63,8 +63,10 @@ def chunk_document(document: Structured, limit: int, count: Count) -> list[Chunk
 
 
 def _groups(document: Structured, limit: int, count: Count) -> list[list[_Piece]]:
-    """Pieces that belong together: filled up block by block, parted at headings."""
+    """Pieces that belong together: filled up block by block, and never from two sections."""
     text = document.text
+    if not document.blocks:
+        return []
     ends = [block.start for block in document.blocks[1:]] + [len(text)]  # with what parts a block from the next
     sizes = count([text[block.start : end] for block, end in zip(document.blocks, ends, strict=True)])
     groups: list[list[_Piece]] = []
@@ -80,7 +82,7 @@ def _groups(document: Structured, limit: int, count: Count) -> list[list[_Piece]
     for block, size in zip(document.blocks, sizes, strict=True):
         budget = limit - _context_tokens(document.title, pieces[0].block if pieces else block, limit, count)
         heading = block.kind == "heading"
-        if heading and filled >= limit // _SECTION and any(piece.block.kind != "heading" for piece in pieces):
+        if heading and any(piece.block.kind != "heading" for piece in pieces):
             close()
         if size <= budget:
             if filled + size > budget:
@@ -158,22 +160,24 @@ def _balanced(pieces: Sequence[_Piece], limit: int) -> list[list[_Piece]]:
 def _fitting(document: Structured, pieces: Sequence[_Piece], limit: int, count: Count) -> list[Chunk]:
     """The chunk of these pieces, or several where they are too much for one."""
     start, end = pieces[0].start, pieces[-1].end
-    bodies = [piece.block.headings for piece in pieces if piece.block.kind != "heading"]
-    headings = _common(bodies or [piece.block.headings for piece in pieces])
+    bodies = [piece for piece in pieces if piece.block.kind != "heading"]
+    body = bodies[0].start if bodies else end
+    headings = _common([piece.block.headings for piece in bodies or pieces])
     shown = _common([piece.block.headings for piece in pieces])
-    context = _fitting_context(_path(document.title, shown), limit, count)
+    title = "" if document.title in document.text[start:body] else document.title
+    context = _fitting_context(_path(title, shown), limit, count)
     tokens = count([embedded(document.text, start, end, context)])[0]
     if tokens <= limit:
-        return [Chunk(start, end, headings, context, tokens)]
+        return [Chunk(start, end, body, headings, context, tokens)]
     if len(pieces) > 1:
         half = len(pieces) // 2
         return [c for part in (pieces[:half], pieces[half:]) for c in _fitting(document, part, limit, count)]
     if context:
-        bare = Chunk(start, end, headings, (), count([document.text[start:end]])[0])
+        bare = Chunk(start, end, body, headings, (), count([document.text[start:end]])[0])
         if bare.tokens <= limit:
             return [bare]
     if end - start == 1:  # one character that the encoder makes more tokens of than it reads: nothing is left to cut
-        return [Chunk(start, end, headings, (), tokens)]
+        return [Chunk(start, end, body, headings, (), tokens)]
     block = pieces[0].block
     halves = [_Piece(a, b, 0, block) for a, b in _halves(document.text, (start, end))]
     return [c for half_piece in halves for c in _fitting(document, [half_piece], limit, count)]

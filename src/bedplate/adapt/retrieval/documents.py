@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bedplate.adapt.retrieval.blocks import Structured, plain_blocks
-from bedplate.adapt.retrieval.html import html_blocks, html_charset
+from bedplate.adapt.retrieval.html import html_blocks, html_charset, too_deep
 from bedplate.adapt.retrieval.index_config import IndexConfig
 from bedplate.adapt.retrieval.markdown import markdown_blocks
 from bedplate.data.curate import Source
@@ -118,8 +118,8 @@ def read_documents(
 ) -> Iterator[Document]:
     """Every document that is kept, in a fixed order, counting all of them in `account`.
 
-    Dropped: what is empty, binary, too large, a link that leads out of the folder, or the same text once more. Raises
-    InputError, naming file and place, for what can't be read (unless on_error=skip).
+    Dropped: what is empty, binary, too large, nested too deeply, a link that leads out of the folder, or the same text
+    once more. Raises InputError, naming file and place, for what can't be read (unless on_error=skip).
     """
     seen: set[str] = set()
     for raw in _raw_documents(config, place, corpus):
@@ -203,7 +203,8 @@ def _of_file(config: IndexConfig, file: SourceFile) -> _Raw | Failure:
         problem = f"not {encoding} at byte {error.start}"
         fix = f"Save it as UTF-8, leave it out by `exclude`, {_SKIP}"
         return Failure(file.name, str(file.path), "wrong_encoding", problem, fix, file.bytes)
-    return _Raw(file.name, text, modified=file.mtime_ns)
+    drop = "nested_too_deeply" if file.path.suffix.lower() in _HTML and too_deep(text) else None
+    return _Raw(file.name, text, modified=file.mtime_ns, drop=drop)
 
 
 def _of_lines(config: IndexConfig, file: SourceFile) -> Iterator[_Raw | Failure]:

@@ -21,13 +21,22 @@ _UNSEEN_TAGS = (
     "script style noscript template svg math iframe object embed canvas audio video map head nav select textarea"
 )
 _INLINE_TAGS = (
-    "a abbr acronym b bdi bdo big button cite code data del dfn em font i ins kbd label mark q rp rt ruby s samp small "
-    "span strike strong sub sup time tt u var wbr output img input"
+    "a abbr acronym b bdi bdo big br button cite code data del dfn em font i ins kbd label mark q rp rt ruby s samp "
+    "small span strike strong sub sup time tt u var wbr output img input"
 )
 _UNSEEN, _INLINE = frozenset(_UNSEEN_TAGS.split()), frozenset(_INLINE_TAGS.split())
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _ITEMS = frozenset({"li", "dt", "dd"})
 _CODE = frozenset({"pre", "xmp", "listing"})
+_TAG = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9]*)")
+# Elements that have no end tag, or may do without one because the next of their kind ends them.
+_ENDLESS_TAGS = (
+    "area base br col embed hr img input link meta source track wbr p li dt dd tr td th option optgroup thead tbody "
+    "tfoot colgroup rp rt html head body"
+)
+_ENDLESS = frozenset(_ENDLESS_TAGS.split())
+_DEEPEST = 2000
+_BREAK = "\u2028"  # Unicode's line separator, for <br>: line ends in the source mean nothing
 _CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([A-Za-z0-9._:-]{1,40})", re.IGNORECASE)
 
 
@@ -42,6 +51,17 @@ def html_charset(data: bytes) -> str | None:
         return None
     # What calls itself Latin-1 is Windows-1252 (WHATWG Encoding Standard, 4.2); UTF-16 can't be declared in ASCII.
     return {"iso8859-1": "cp1252", "ascii": "cp1252", "utf-16": "utf-8"}.get(name, name)
+
+
+def too_deep(page: str) -> bool:
+    """Whether elements nest so deeply that parsing them would take for ever: its time grows with the depth squared."""
+    depth = 0
+    for end, name in _TAG.findall(page):
+        if name.lower() not in _ENDLESS:
+            depth = max(0, depth - 1) if end else depth + 1
+            if depth > _DEEPEST:
+                return True
+    return False
 
 
 def html_blocks(page: str) -> Structured:
@@ -109,7 +129,7 @@ class _Writer:
 
     def enter(self, tag: str) -> None:
         if tag == "br":
-            self._run.append("\n")
+            self._run.append(_BREAK)
         elif tag == "table":
             if not self._tables:
                 self._flush()
@@ -184,12 +204,12 @@ class _Writer:
         raw = "".join(self._run)
         self._run.clear()
         if self._kind == "code":
-            lines = [line.rstrip() for line in raw.expandtabs(4).splitlines()]
+            lines = [line.rstrip() for line in raw.replace(_BREAK, "\n").expandtabs(4).splitlines()]
             while lines and not lines[0]:
                 lines.pop(0)
             text = "\n".join(lines).rstrip()
         else:
-            text = "\n".join(line for part in raw.split("\n") if (line := " ".join(part.split())))
+            text = "\n".join(line for part in raw.split(_BREAK) if (line := " ".join(part.split())))
         self._write(f"- {text}" if self._kind == "item" and text else text, self._kind)
 
     def _write(self, text: str, kind: BlockKind, headings: tuple[str, ...] | None = None) -> None:

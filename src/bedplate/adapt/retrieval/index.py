@@ -15,6 +15,7 @@ import numpy.typing as npt
 from bedplate.adapt.retrieval.fusion import fused
 from bedplate.adapt.retrieval.record import CHUNKS, DOCUMENTS, LANCE, IndexRecord
 from bedplate.adapt.retrieval.table import Row, Table
+from bedplate.adapt.retrieval.words import WORDS, Vocabulary
 from bedplate.errors import ArtefactError, UserError
 from bedplate.ledger.artefact import Artefact, open_artefact
 
@@ -34,8 +35,9 @@ class Passage:
     """A chunk that was found: `text` is characters [start, end) of the document `source`.
 
     id: its number in the index, whose neighbours in the document are id - 1 and id + 1. title: the document's title and
-    the headings above it. score: what it was ranked by. scores: by mode, where it was found by that one: the cosine to
-    the query (vector), the BM25 score (bm25), the two fused (hybrid).
+    the headings above it, or the source where there is neither; headings: the same one by one, and empty then. body:
+    where the text below its own headings begins. score: what it was ranked by. scores: by mode, where it was found by
+    that one: the cosine to the query (vector), the BM25 score (bm25), the two fused (hybrid).
     """
 
     id: int
@@ -44,7 +46,9 @@ class Passage:
     title: str
     start: int
     end: int
+    body: int
     text: str
+    headings: tuple[str, ...]
     score: float
     scores: Mapping[str, float] = field(default_factory=dict)
 
@@ -99,9 +103,16 @@ class Index:
         """
         return self.search_many([query], k, mode)[0]
 
-    def search_many(self, queries: Sequence[str], k: int = 5, mode: Mode = "hybrid") -> list[list[Passage]]:
-        """`search` for many questions, whose vectors are computed together. A question longer than the encoder reads is
-        cut for its vector; its words are all searched for."""
+    def search_many(
+        self,
+        queries: Sequence[str],
+        k: int = 5,
+        mode: Mode = "hybrid",
+        *,
+        vectors: npt.NDArray[np.float32] | None = None,
+    ) -> list[list[Passage]]:
+        """`search` for many questions, whose vectors are computed together unless they are given. A question longer
+        than the encoder reads is cut for its vector; its words are all searched for."""
         if mode not in MODES:
             raise UserError(f"mode={mode!r}: no such way to search", f"One of {', '.join(MODES)}.")
         if not 1 <= k <= MOST:
@@ -111,12 +122,15 @@ class Index:
                 [self._passage(row, row.words or 0.0, {"bm25": row.words or 0.0}) for row in self.table.matching(q, k)]
                 for q in queries
             ]
-        vectors = self.embed(queries)
+        if vectors is None:
+            vectors = self.embed(queries)
         return [self._search(query, vector, k, mode) for query, vector in zip(queries, vectors, strict=True)]
 
     def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        """Vectors [N, D] of length 1, as questions are compared by."""
-        vectors = self.encoder.embed_counted(list(texts)).vectors
+        """Vectors [N, D] of length 1, as questions are compared by; of length 0 for texts that are empty."""
+        vectors = np.zeros((len(texts), self.record.width), dtype=np.float32)
+        if full := [number for number, text in enumerate(texts) if text.strip()]:
+            vectors[full] = self.encoder.embed_counted([texts[number] for number in full]).vectors
         return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
     def source_text(self, source: str) -> str:
@@ -145,7 +159,7 @@ class Index:
 
     def _search(self, query: str, vector: npt.NDArray[np.float32], k: int, mode: Mode) -> list[Passage]:
         depth = k if mode == "vector" else max(_DEPTH, 4 * k)
-        nearest = self.table.nearest(vector, depth)
+        nearest = self.table.nearest(vector, depth) if vector.any() else []
         if mode == "vector":
             return [self._passage(row, (near := cosine(row.vector, vector)), {"vector": near}) for row in nearest]
         matching = self.table.matching(query, depth)
@@ -164,9 +178,14 @@ class Index:
     def _passage(self, row: Row, score: float, scores: Mapping[str, float]) -> Passage:
         source, title = self._documents[row.document]
         path = row.headings if not title or row.headings[:1] == (title,) else (title, *row.headings)
-        return Passage(
-            row.id, row.document, source, " > ".join(path) or source, row.start, row.end, row.text, score, scores
-        )
+        name = " > ".join(path) or source
+        place = (row.id, row.document, source, name, row.start, row.end, row.body)
+        return Passage(*place, text=row.text, headings=path, score=score, scores=scores)
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        """How much each word tells, by the chunks that have it."""
+        return Vocabulary.load(self.artefact.file(WORDS), len(self))
 
     @cached_property
     def _documents(self) -> list[tuple[str, str]]:

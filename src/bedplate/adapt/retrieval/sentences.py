@@ -20,8 +20,9 @@ _ABBREVIATIONS, _NUMBERED = frozenset(_TITLES.split()), frozenset(_BEFORE_NUMBER
 def sentence_spans(text: str, start: int = 0, end: int | None = None) -> list[Span]:
     """The sentences of text[start:end], in order, without the white space between them.
 
-    A full stop ends one where white space and then no small letter follow, unless it belongs to an abbreviation or an
-    initial; an empty line always does. Every character that isn't white space is in exactly one span.
+    A full stop, question or exclamation mark ends one where white space and then no small letter follow, unless it
+    belongs to an abbreviation or an initial; an empty line always does. Every character that isn't white space is in
+    exactly one span.
     """
     return list(_spans(text, start, len(text) if end is None else end))
 
@@ -48,12 +49,12 @@ def _spans(text: str, start: int, end: int) -> Iterator[Span]:
 
 def _ends(text: str, found: re.Match[str], end: int) -> bool:
     mark = found[0]
-    if not mark.startswith("."):
+    if mark[0] not in ".!?…":
         return True
     following = text[found.end() : min(found.end() + 64, end)].lstrip()[:1]
     if following.islower():
         return False
-    if mark != ".":
+    if mark != ".":  # no abbreviation ends like this
         return True
     before = _WORD_BEFORE.search(text, max(0, found.start() - _WINDOW), found.start())
     word = before[0].lower() if before else ""

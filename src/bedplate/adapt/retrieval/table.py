@@ -23,7 +23,7 @@ EXACT_BELOW = 100_000
 _NAME = "chunks"
 _PROBES = 32  # partitions that an inexact search looks into
 _LONGEST_QUERY = 2000  # characters of a query that words are taken from
-_COLUMNS = ["id", "document", "start", "end", "headings", "skip", "text", "vector"]
+_COLUMNS = ["id", "document", "start", "end", "body", "headings", "skip", "text", "vector"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Row:
     document: int
     start: int
     end: int
+    body: int
     headings: tuple[str, ...]
     text: str
     vector: npt.NDArray[np.float32]
@@ -74,7 +75,7 @@ def schema(width: int) -> Any:
     text, number = pa.string(), pa.int64()
     return pa.schema(
         [
-            *(("id", number), ("document", number), ("start", number), ("end", number)),
+            *(("id", number), ("document", number), ("start", number), ("end", number), ("body", number)),
             *(("headings", text), ("skip", number), ("text", text), ("vector", pa.list_(pa.float32(), width))),
         ]
     )
@@ -129,6 +130,7 @@ class Table:
                 row["document"],
                 row["start"],
                 row["end"],
+                row["body"],
                 tuple(json.loads(row["headings"])),
                 row["text"][row["skip"] :],
                 vector,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -26,8 +26,9 @@ class LabelledTexts:
     labels: Ids
     pad: int
 
-    @property
+    @cached_property
     def lengths(self) -> Ids:
+        """Tokens of each text."""
         return np.array([len(row) for row in self.tokens], dtype=np.int64)
 
     def padded(self, chosen: Ids) -> Rows:

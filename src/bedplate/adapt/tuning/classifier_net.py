@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import Literal, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bedplate.families.encoder_model import pool
@@ -14,7 +13,7 @@ from bedplate.nn.encoder import Encoder
 from bedplate.nn.linear import Linear
 from bedplate.nn.stack import Decoder
 
-Pooled = Literal["last", "mean", "cls"]
+Pooling = Literal["last", "mean", "cls"]
 """The state that stands for a text: of its last token (as transformers' sequence classification of causal models), the
 mean over its tokens, or of its first token."""
 
@@ -22,12 +21,12 @@ mean over its tokens, or of its first token."""
 class ClassifierNet(nn.Module):
     """tokens [B, T], valid [B, T] -> logits [B, K] fp32. `body` and `head` are its parts; rows are right-padded.
 
-    normalise: scale the pooled state to length 1. It has `blocks` and `compute_dtype`, as the training loop wants.
+    It has `blocks` and `compute_dtype`, as the training loop wants. The head begins with zeros.
     """
 
-    def __init__(self, body: Decoder | Encoder, pooled: Pooled, *, normalise: bool, classes: int) -> None:
+    def __init__(self, body: Decoder | Encoder, pooling: Pooling, classes: int) -> None:
         super().__init__()
-        self.pooling, self.normalise = pooled, normalise
+        self.pooling = pooling
         self.body = body
         self.head = Linear(body.embed.weight.shape[1], classes, bias=True, role="head")
         self.head.to(body.embed.weight.device)
@@ -45,16 +44,19 @@ class ClassifierNet(nn.Module):
     def compute_dtype(self, dtype: torch.dtype | None) -> None:
         self.body.compute_dtype = dtype
 
+    @property
+    def head_weight(self) -> Tensor:
+        """[K, width]."""
+        return self.head.weight
+
     def states(self, tokens: Tensor, valid: Tensor) -> Tensor:
         """The pooled state of each row, [B, width] fp32."""
         if self.pooling == "last":
             # Causal attention never looks at what comes after, so padding on the right needs no mask.
             hidden = self.body(tokens)
             last = valid.sum(1) - 1
-            pooled = hidden[torch.arange(len(hidden), device=hidden.device), last].float()
-        else:
-            pooled = pool(self.body(tokens, valid=valid), valid, self.pooling)
-        return F.normalize(pooled, dim=-1) if self.normalise else pooled
+            return hidden[torch.arange(len(hidden), device=hidden.device), last].float()
+        return pool(self.body(tokens, valid=valid), valid, self.pooling)
 
     def forward(self, tokens: Tensor, valid: Tensor) -> Tensor:
         logits: Tensor = self.head(self.states(tokens, valid))
