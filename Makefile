@@ -3,6 +3,7 @@
 #   make quickstart   set up .venv, then its two halves, which also go alone:
 #                     make quickstart-build   a small model, built and released from real documents
 #                     make quickstart-adapt   a real base, adapted to this machine's own documents in many ways
+#   make bases        fetch the two bases that the second half and some recipes start from
 #   make test         set up .venv with the test tools, then run every check
 #
 # Variables (make NAME=value ...):
@@ -11,7 +12,7 @@
 #            that PyTorch's site gives, so that pip isn't sent gigabytes of CUDA:
 #            make quickstart TORCH="torch==2.13.0 --index-url <that index>"
 #   RECIPE   the recipe that `make quickstart-build` runs; OVERRIDES are its stage.field=value
-#   BASES    where the two bases of `make quickstart-adapt` are kept
+#   BASES    where the two bases are kept; QUESTION is what `make quickstart-adapt` asks at its end
 #   WORKERS  processes that pytest uses
 
 PYTHON ?= python3
@@ -29,7 +30,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 PINS := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart quickstart-build quickstart-adapt test lint format bench clean
+.PHONY: help quickstart quickstart-build quickstart-adapt bases test lint format bench clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | sed '/^What decides/,$$d'
@@ -45,8 +46,10 @@ quickstart: quickstart-build
 quickstart-build: $(VENV)/.installed
 	$(BIN)/bedplate run $(RECIPE) $(OVERRIDES)
 
-quickstart-adapt: $(VENV)/.installed
+bases: $(BIN)/python
 	$(BIN)/python tools/fetch_bases.py $(BASES)
+
+quickstart-adapt: $(VENV)/.installed bases
 	$(BIN)/bedplate run recipes/quickstart-adapt.yaml base.source=$(BASES)/smollm2 encoder.source=$(BASES)/minilm
 	$(BIN)/bedplate chat runs/quickstart-adapt/answers --temperature 0 --prompt "$(QUESTION)"
 

@@ -75,9 +75,7 @@ def summarise(rounds: Sequence[Measurement]) -> dict[str, object]:
         }
         speed.append(best["bedplate"].tokens_per_s / best["peft"].tokens_per_s)
         memory.append(peak(best["bedplate"]) / peak(best["peft"]))
-    print(
-        f"\nours / theirs, the fastest of each by round: speed {spread(speed, '.2f')}, peak {spread(memory, '.2f')}"
-    )
+    print(f"\nours / theirs, the fastest of each by round: speed {spread(speed, '.2f')}, peak {spread(memory, '.2f')}")
     disturbed = sum(m.disturbed for m in rounds)
     print(f"{disturbed} of {len(rounds)} measurements stayed disturbed by foreign load")
     return {"speed": speed, "memory": memory, "median_speed": statistics.median(speed), "disturbed": disturbed}
@@ -116,9 +114,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--warmup", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--margin", type=float, default=0.1, help="a variant this close to the best goes on"
-    )
+    parser.add_argument("--margin", type=float, default=0.1, help="a variant this close to the best goes on")
     parser.add_argument("--quiet", type=float, default=0.08, help="others' share of the machine that is disturbing")
     parser.add_argument("--patience", type=float, default=120, help="seconds to wait for a quiet machine")
     parser.add_argument("--repeats", type=int, default=2, help="times a disturbed measurement is repeated")

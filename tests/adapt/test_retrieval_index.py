@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -18,7 +19,7 @@ from bedplate.adapt.retrieval.stage import INDEX, IndexConfig, index_documents
 from bedplate.adapt.retrieval.table import Table, schema, write_table
 from bedplate.console import Console
 from bedplate.data.curate import CURATE, CurateConfig
-from bedplate.errors import ArtefactError, InputError, RecipeError, UserError
+from bedplate.errors import ArtefactError, InputError, RecipeError, StorageError, UserError
 from bedplate.families.encoder_model import EncoderModel
 from bedplate.ledger import open_artefact, produce
 
@@ -313,3 +314,33 @@ def test_declaring_the_stage_imports_nothing_heavy():
         "print([m for m in ('torch', 'lancedb', 'pyarrow', 'tokenizers', 'selectolax') if m in sys.modules])"
     )
     assert subprocess.check_output([sys.executable, "-c", script], text=True).strip() == "[]"
+
+
+def test_searching_changes_nothing_and_many_may_do_it_at_once(docs, build):
+    artefact = build(docs)
+    index = Index.open(artefact)
+    queries = ["green button", "owls at night", "blue plums", "forty megabytes"] * 4
+    alone = [[passage.id for passage in index.search(query, 3)] for query in queries]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda query: [passage.id for passage in index.search(query, 3)], queries))
+    assert together == alone
+    artefact.verify()
+    assert artefact.strangers() == []
+
+
+@pytest.mark.parametrize("kilobytes", [12, 44])
+def test_a_full_disk(docs, build, tmp_path, kilobytes):
+    """Full while texts are written, and while the table is: said plainly, and it goes on when there is room."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o"]
+    if shutil.which("mount") is None or subprocess.run([*mount, f"size={kilobytes}k", "tmpfs", disk]).returncode:
+        pytest.skip("this user can't mount a small tmpfs")
+    try:
+        with pytest.raises(StorageError, match="the disk is full"):
+            build(docs, out="disk/index")
+        assert not (disk / "index").exists()
+        subprocess.run([*mount, "remount,size=8m", "tmpfs", disk], check=True)
+        assert build(docs, out="disk/index").digest == build(docs).digest
+    finally:
+        subprocess.run(["umount", "-l", disk], check=False)

@@ -64,6 +64,7 @@ class Runs:
         return True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("way", "role", "task"), [(CLASSES, "encoder", "things"), (ANSWERS, "base", "capitals")])
 def test_a_kill_changes_nothing(request, tmp_path, way, role, task):
     given, file = request.getfixturevalue(role), request.getfixturevalue(task)

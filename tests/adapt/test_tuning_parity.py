@@ -135,9 +135,12 @@ def test_a_step_may_be_cut_as_one_likes(make_model, encoder, texts, tmp_path, de
 @pytest.fixture
 def chats(tokenizer):
     rows = [
-        [{"role": "user", "content": f"What follows {i}?"}, {"role": "assistant", "content": f"{i + 1} does" * (i % 3 + 1)}]
+        [
+            {"role": "user", "content": f"What follows {i}?"},
+            {"role": "assistant", "content": f"{i + 1} does" * (i % 3 + 1)},
+        ]
         for i in range(12)
-    ]  # fmt: skip
+    ]
     return list(encode_chats(tokenizer, [Chat(row) for row in rows]))
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bedplate.adapt.tuning.class_rows import POOL, ClassRows, LabelledTexts, scoring_batches
@@ -19,6 +21,7 @@ COSTS = st.builds(
     steps=st.lists(st.floats(1, 1e4), min_size=1, max_size=300).map(tuple),
 )
 RATES = st.integers(1, 9)
+LAW = settings(max_examples=60, deadline=None)
 
 
 def spent(costs, made):
@@ -32,6 +35,7 @@ def spent(costs, made):
     return total
 
 
+@LAW
 @given(COSTS, RATES)
 def test_without_a_budget_it_takes_every_step(costs, rates):
     made = plan(costs, rates, None)
@@ -39,23 +43,25 @@ def test_without_a_budget_it_takes_every_step(costs, rates):
     assert made.flops == pytest.approx(spent(costs, made))
 
 
+@LAW
 @given(COSTS, RATES, st.floats(0.01, 1.5))
 def test_the_budget_is_kept_and_used(costs, rates, share):
     budget = plan(costs, rates, None).flops * share
+    least = min(LEAST_STEPS, len(costs.steps))
     try:
         made = plan(costs, rates, budget)
-    except RecipeError as error:
-        assert "operations allows" in error.problem
-        needed = float(error.fix.split("budget.flops ")[1].split(" or more")[0])
-        assert needed > budget * 0.99
-        assert plan(costs, rates, needed * 1.01).steps >= min(LEAST_STEPS, len(costs.steps))
-        return
+    except RecipeError as refused:
+        needed = float((refused.fix or "").split("budget.flops ")[1].split(" or more")[0])
+        made = plan(costs, rates, needed * 1.01)
+        budget = max(budget, needed * 1.01)
+    assert made.steps >= least
     assert made.flops <= budget
     assert made.flops == pytest.approx(spent(costs, made))
     if share >= 1:
         assert made.steps == len(costs.steps)
 
 
+@LAW
 @given(st.integers(1, 10_000), RATES)
 def test_rungs_halve_the_rates_and_end_with_one(steps, rates):
     made = rungs(steps, rates)
@@ -67,9 +73,10 @@ def test_rungs_halve_the_rates_and_end_with_one(steps, rates):
     assert counts == sorted(counts, reverse=True)
     if steps >= 16:
         assert counts[0] == rates
-        assert all(after == -(-before // 2) for before, after in zip(counts, counts[1:], strict=False))
+        assert all(after == -(-before // 2) for before, after in pairwise(counts))
 
 
+@LAW
 @given(COSTS, RATES)
 def test_checks_are_few_and_end_every_rung(costs, rates):
     made = plan(costs, rates, None)
@@ -78,6 +85,7 @@ def test_checks_are_few_and_end_every_rung(costs, rates):
     assert {rung.until for rung in made.rungs} <= set(found)
 
 
+@LAW
 @given(st.integers(1, 64), st.integers(1, 5000))
 def test_micro_batches_divide_the_batch(batch, longest):
     size = micro_batch(batch, longest)
@@ -89,6 +97,7 @@ def texts(lengths):
     return LabelledTexts([[i] * n for i, n in enumerate(lengths)], np.arange(len(lengths)), pad=-1)
 
 
+@LAW
 @given(st.lists(st.integers(1, 30), min_size=1, max_size=90), st.integers(1, 7), st.integers(0, 3))
 def test_every_text_comes_once_an_epoch_and_any_row_can_be_asked_alone(lengths, batch, seed):
     stream = ClassRows(texts(lengths), batch, seed)
@@ -118,6 +127,7 @@ def test_rows_of_like_length_stand_together():
         assert valid.sum() == lengths[label]
 
 
+@LAW
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=60), st.integers(1, 200))
 def test_scoring_takes_every_text_once_within_its_places(lengths, places):
     batches = [chosen.tolist() for chosen in scoring_batches(np.array(lengths), places)]

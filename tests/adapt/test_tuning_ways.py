@@ -34,7 +34,9 @@ def written(path, rows):
 def words(tmp_path_factory):
     """Texts of three classes, each of its own few words: a random net's states tell them apart."""
     draw = random.Random(0)
-    texts = {(label, " ".join(draw.choices(own, k=draw.randint(3, 9)))) for label, own in WORDS.items() for _ in range(60)}
+    texts = {
+        (label, " ".join(draw.choices(own, k=draw.randint(3, 9)))) for label, own in WORDS.items() for _ in range(60)
+    }
     rows = [{"text": text, "label": label} for label, text in sorted(texts)]
     return written(tmp_path_factory.mktemp("words") / "words.jsonl", rows)
 
@@ -109,6 +111,15 @@ def test_a_run_that_only_gets_worse_leaves_what_it_began_with(adapt, words):
     way = {"way": "full", "tune": "encoder", **SHORT, "learning_rates": [30.0], "epochs": 3.0}
     made = adapt(way, words, ("encoder",))
     assert made.measures["best"] == {"learning_rate": None, "step": 0}
+
+
+def test_a_learning_rate_that_diverges_is_dropped(adapt, words):
+    way = {"way": "full", "tune": "encoder", **SHORT, "epochs": 2.0, "learning_rates": [1e30, 3e-3]}
+    made = adapt(way, words, ("encoder",))
+    assert made.measures["learning_rate"] == 3e-3
+    assert [each["validation"] for each in made.measures["tried"]][1] == "diverged"
+    with pytest.raises(InputError, match=r"the loss was no finite number any more at step \d+ with way.learning_rates"):
+        adapt(way | {"learning_rates": [1e30]}, words, ("encoder",))
 
 
 def test_the_budget_bounds_the_operations(adapt, words):

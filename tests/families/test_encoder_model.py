@@ -266,6 +266,11 @@ def test_the_tokenizer_has_to_be_there_and_to_fit(bert_folder):
     folder = bert_folder(vocab_size=200)
     with pytest.raises(TokenizerError, match="the model 200 rows"):
         EncoderModel.load(folder)
+    folder = bert_folder(name="bare")
+    definition = json.loads((folder / "tokenizer.json").read_text())
+    (folder / "tokenizer.json").write_text(json.dumps(definition | {"post_processor": None}))
+    with pytest.raises(TokenizerError, match="no special tokens around a text"):
+        EncoderModel.load(folder)
     (folder / "tokenizer.json").unlink()
     (folder / "vocab.txt").write_text("[PAD]\n")
     with pytest.raises(TokenizerError, match=r"no tokenizer\.json"):

@@ -108,6 +108,17 @@ def test_a_long_prompt_keeps_nobody_waiting(make_model, tokenizer):
     same(long.generation(), together)
 
 
+def test_dynamic_rope_is_read_in_one_piece(make_model, tokenizer):
+    """Its angles depend on how long a prompt is in all, which parts can't know."""
+    model = make_model(tokenizer, rope_scaling={"rope_type": "dynamic", "factor": 2.0}, max_position_embeddings=128)
+    session = Session(model, prefill=16)
+    handles = [session.submit(prompt, SamplingParams(max_tokens=9)) for prompt in (list(range(3, 110)), [5, 6])]
+    while session.busy:
+        session.step()
+    for handle in handles:
+        same(handle.generation(), generate(model, [handle.prompt], max_tokens=9)[0])
+
+
 def test_a_full_batch_still_takes_newcomers(model):
     session = Session(model, slots=8)
     for i in range(8):

@@ -11,10 +11,12 @@ import numpy as np
 import openai
 import pytest
 import torch
+from tokenizers import Tokenizer, processors
 
 from bedplate.adapt.opening import open_face
 from bedplate.adapt.retrieval.stage import index_documents
 from bedplate.adapt.stage import ADAPT, AdaptConfig
+from bedplate.codecs.text import TextTokenizer
 from bedplate.console import Console
 from bedplate.families.bert import build as build_bert
 from bedplate.families.bert_config import BertConfig
@@ -54,7 +56,11 @@ def encoder(folder, model) -> Artefact:
     with torch.no_grad():
         for parameter in net.parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.35)
-    EncoderModel(config, net, model.tokenizer).save(folder / "hf-encoder")
+    backend = Tokenizer.from_str(model.tokenizer.backend.to_str())
+    backend.post_processor = processors.TemplateProcessing(
+        single="<|im_start|> $A <|im_end|>", special_tokens=[("<|im_start|>", 1), ("<|im_end|>", 2)]
+    )
+    EncoderModel(config, net, TextTokenizer(backend.to_str())).save(folder / "hf-encoder")
     return import_model(folder / "hf-encoder", folder / "encoder", console=Console.quiet())
 
 
@@ -302,17 +308,16 @@ def test_a_base_elsewhere_is_asked_there(folder, server, serving, questions, pat
     with serving(path) as proxy:
         assert proxy.client().models.retrieve("afar").remote
         options = {"model": "afar", "messages": QUESTION, "temperature": 0, "max_tokens": 20}
+        options |= {"extra_body": {"ignore_eos": True}}
         found = proxy.client().chat.completions.create(**options)
-        wanted = open_face(path).generate(QUESTION, SamplingParams(max_tokens=20))
+        wanted = open_face(path).generate(QUESTION, SamplingParams(max_tokens=20, ignore_eos=True))
         assert found.choices[0].message.content == wanted.text
         chunks = list(proxy.client().chat.completions.create(**options, stream=True))
         assert "".join(c.choices[0].delta.content or "" for c in chunks) == wanted.text
         assert len(chunks) > 5
         with pytest.raises(openai.BadRequestError, match="log-probabilities"):
             proxy.client().chat.completions.create(**options, logprobs=True)
-        stream = proxy.client().chat.completions.create(
-            **options | {"max_tokens": 400}, stream=True, extra_body={"ignore_eos": True}
-        )
+        stream = proxy.client().chat.completions.create(**options | {"max_tokens": 400}, stream=True)
         next(iter(stream))
         stream.close()
         assert proxy.idle()

@@ -33,9 +33,9 @@ def test_four_questions_at_once_are_answered_as_each_alone(server, smollm2):
     found = [""] * len(QUESTIONS)
 
     def ask(i):
-        for chunk in server.client().chat.completions.create(
-            model="smollm2", messages=[{"role": "user", "content": QUESTIONS[i]}], temperature=0, max_tokens=24, stream=True
-        ):  # fmt: skip
+        message = {"role": "user", "content": QUESTIONS[i]}
+        options = {"model": "smollm2", "messages": [message], "temperature": 0, "max_tokens": 24}
+        for chunk in server.client().chat.completions.create(**options, stream=True):
             found[i] += chunk.choices[0].delta.content or ""
 
     threads = [threading.Thread(target=ask, args=(i,)) for i in range(len(QUESTIONS))]

@@ -49,7 +49,6 @@ def plain(tmp_path_factory):
     """The same case in one process, one piece, eagerly."""
     folder = tmp_path_factory.mktemp("plain")
 
-
     def made(case):
         return _plain(tuple(case.architecture.items()), tuple(case.optimiser.items()), case.dtype, case.frozen, folder)
 

@@ -51,6 +51,13 @@ def test_the_choice_does_not_hang_on_what_the_machine_does_just_now(monkeypatch)
     assert found[0] == found[1]
 
 
+def test_a_short_run_does_without_the_measurement(monkeypatch):
+    monkeypatch.setattr(placement, "measured_matrix_rate", lambda *_: pytest.fail("measured"))
+    found = place(TrainConfig(steps=1, device="cpu", threads=1, compile="no"), 0.0, measure=False)
+    assert found.flops_per_second == 0
+    assert not [name for name in found.record if "rate" in name]
+
+
 def test_without_a_compiler_it_runs_eagerly_and_says_why(monkeypatch):
     monkeypatch.setattr(placement, "compiler", lambda: Compiler("g++", None, False, "g++: not found"))
     found = chosen(compile="yes")

@@ -72,7 +72,8 @@ def run(config: AdaptConfig, inputs: Inputs, work: Work) -> None:
     check_way(config.way, set(given), config.endpoint is not None)
     task = _task(config, given.get("task"))
     check_kind(config.way, task)
-    task = limited(task, labels=config.budget.labels, validation=config.budget.validation, seed=config.seed)
+    # Whatever the seed, the same examples: it is what a way draws that differs, never what it may learn from.
+    task = limited(task, labels=config.budget.labels, validation=config.budget.validation)
     fitting = Fitting(
         task=task,
         budget=config.budget,

@@ -26,6 +26,8 @@ STOPPED = "stopped; what was finished is kept; run the same command to go on"
 CIRCUMSTANCES = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENAMETOOLONG)
 
 GLOBAL_FLAGS = ("--json", "--quiet")
+LEAVE_NOTHING = {"chat", "serve"}
+"""Verbs that have no work to go on with."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -94,7 +96,7 @@ def _run(arguments: list[str]) -> int:
             speak.fail(f"this is our fault, not yours: {type(error).__name__}: {error}", None)
             traceback.print_exc()
             return 1
-    if code in (INTERRUPTED, TERMINATED):
+    if code in (INTERRUPTED, TERMINATED) and not LEAVE_NOTHING.intersection(arguments[:3]):
         speak.warn(STOPPED)
     return code if isinstance(code, int) else 0
 

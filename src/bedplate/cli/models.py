@@ -41,7 +41,10 @@ def import_(
     console: Console = context.obj
     artefact = import_model(src, out, revision=revision, dtype=dtype, console=console, replace=replace)
     console.say(f"{'found' if artefact.cached else 'made'} {artefact.path}")
-    console.say(f"next: {shlex.join(['bedplate', 'chat', str(artefact.path)])}")
+    if artefact.measures.get("architecture") == "encoder":
+        console.say(f"next: {shlex.join(['bedplate', 'index', 'DOCUMENTS', '--encoder', str(artefact.path)])}")
+    else:
+        console.say(f"next: {shlex.join(['bedplate', 'chat', str(artefact.path)])}")
     answer(artefact_facts(artefact), console)
 
 
@@ -82,7 +85,7 @@ def merge(
 ) -> None:
     """Make one model of a base and an adapter, with a certificate that it answers as the two do.
 
-    Example: bedplate merge runs/adapt-lora/adapter models/merged
+    Example: bedplate merge runs/mine/adapter models/merged
     """
     from bedplate.deltas.merge import merge_adapter
 

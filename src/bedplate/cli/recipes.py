@@ -109,7 +109,7 @@ def adapt(
 ) -> None:
     """Adapt a base to a task, in one of many ways: a prompt, examples, retrieval, a probe, LoRA, full fine-tuning.
 
-    Example: bedplate adapt recipes/adapt-lora.yaml adapter.way.rank=8
+    Example: bedplate adapt recipes/adapt-few-shot.yaml prompt.way.shots=8
     """
     _perform(context, recipe, words, replace, verb="adapt")
 

@@ -24,7 +24,7 @@ from bedplate.families.registry import Family, encoder_family_of
 from bedplate.families.sentence_folder import Pooling, SentenceSettings, read_settings, write_settings
 from bedplate.nn.encoder import Encoder
 
-BATCH_TOKENS = 4096
+BATCH_TOKENS = 2048
 """Positions of a batch when nothing else is said, padding included."""
 
 BATCH_COST = 64
@@ -230,6 +230,11 @@ class EncoderModel:
         family = encoder_family_of(config.model_type, str(folder))
         tokenizer = TextTokenizer.load(folder)
         check_tokenizer(tokenizer, config, str(folder))
+        if not tokenizer.encode("", post_process=True):
+            raise TokenizerError(
+                f"{folder / 'tokenizer.json'}: it puts no special tokens around a text, as the encoder is used to",
+                "Take the tokenizer.json that belongs to the model, with its post-processor.",
+            )
         net, carried = load_net(folder, family, config, dtype=dtype, device=device)
         return cls(config, net, tokenizer, settings, carried)
 

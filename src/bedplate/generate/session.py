@@ -84,10 +84,13 @@ class Session:
         prefill: int = PREFILL_TOKENS,
         cache_tokens: int | None = None,
     ) -> None:
-        # Dynamic scaling turns by the longest sequence of a batch, so there a row alone is the only right batch.
+        # Dynamic scaling turns by the longest sequence of a batch, so there a row alone is the only right batch, and a
+        # prompt has to be read in one piece.
         scaling = model.config.rope_scaling
-        self.slots = 1 if scaling is not None and scaling.rope_type == "dynamic" else slots
-        self._model, self._prefill, self._cache_tokens = model, prefill, cache_tokens
+        dynamic = scaling is not None and scaling.rope_type == "dynamic"
+        self.slots = 1 if dynamic else slots
+        self._prefill = max(prefill, model.config.max_position_embeddings) if dynamic else prefill
+        self._model, self._cache_tokens = model, cache_tokens
         self._waiting: deque[Request] = deque()
         self._half: tuple[Request, Reading] | None = None
         self._batch, self._active = Batch(model), list[Request]()

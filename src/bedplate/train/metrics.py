@@ -18,6 +18,14 @@ from torch import Tensor
 from bedplate.errors import ArtefactError, InputError
 
 
+class DivergedError(InputError):
+    """The loss or its gradient is no finite number any more. step: the first such, counted from 1."""
+
+    def __init__(self, problem: str, fix: str, step: int) -> None:
+        super().__init__(problem, fix)
+        self.step = step
+
+
 class Metrics:
     """Appends lines; knows how long the file is."""
 
@@ -83,8 +91,8 @@ class Unlogged:
         self.tokens += outcome.tokens
 
     def settle(self) -> None:
-        """Read what is waiting. Raises InputError, naming the step, where nothing was supervised or something isn't a
-        finite number: before a checkpoint is made of it."""
+        """Read what is waiting. Raises InputError, naming the step, where nothing was supervised, DivergedError where
+        something isn't a finite number: before a checkpoint is made of it."""
         outcomes, self._waiting = self._waiting, []
         if not outcomes:
             return
@@ -99,9 +107,10 @@ class Unlogged:
                     )
             for what, value in (("loss", loss), ("norm of the gradient", norm)):
                 if not math.isfinite(value):
-                    raise InputError(
+                    raise DivergedError(
                         f"the {what} is {value} at step {self.step}; the checkpoints before it are kept",
                         "Lower optimiser.learning_rate or lengthen schedule.warmup.",
+                        self.step,
                     )
             self.losses.append(loss)
             self.norm = norm

@@ -14,6 +14,9 @@ FEW_EXAMPLES = 100
 COARSE = 0.05
 """A test set of fewer examples, or that can't tell smaller differences than this, is named as small."""
 
+FAR = 100
+"""How many times more or fewer requests than were reckoned for aren't worth a word."""
+
 HAPHAZARD = "majority"
 ROUNDING = 1e-9
 """Scores are shares of counts: 0.85 - 0.83 is a little more than 0.02 in binary."""
@@ -149,9 +152,11 @@ class _Words:
         )
 
     def volume(self) -> str:
-        """At which volume the advice would be another."""
+        """At which volume, not far from the one that is reckoned for, the advice would be another."""
         found = self.taken.break_even
         if found is None or found.requests is None:
+            return ""
+        if not self.config.requests / FAR <= found.requests <= self.config.requests * FAR:
             return ""
         if found.cheaper == "from" and found.requests <= self.config.requests:
             return f"For fewer than about {rounded(found.requests)} requests {found.against}, as good, costs less."

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from bedplate.adapt.bases import LocalBase
 from bedplate.adapt.face import Answer, Base, Citation, Message, Prepared
-from bedplate.adapt.retrieval.index import Index, Passage
+from bedplate.adapt.retrieval.index import Index
 from bedplate.adapt.retrieval.prompts import NOT_IN_SOURCES, declined, question_of, with_passages, with_quotes
 from bedplate.adapt.retrieval.sentences import sentence_spans
 from bedplate.adapt.retrieval.settings import RetrievalSettings
@@ -28,22 +28,20 @@ class PassagesDroppedWarning(UserWarning):
 
 
 class RetrievalAnswerer:
-    """Answers from an index by a base. dropped: passages that the base's context had no room for, all questions
-    together."""
+    """Answers from an index by a base. dropped: passages or sentences that the base's context had no room for, all
+    questions together."""
 
     def __init__(self, index: Index, base: Base, settings: RetrievalSettings, *, name: str) -> None:
         self.index, self.base, self.settings, self.name = index, base, settings, name
         self.dropped = 0
 
     def prepare(self, messages: Sequence[Message]) -> Prepared:
-        """The search, and what is put to the base; the answer at once where no passage is relevant enough.
+        """The search, and what is put to the base; the answer at once where no passage is relevant enough, or where it
+        is a quotation anyway.
 
         The last user's message is what is searched for. Raises InputError where there is none.
         """
-        evidence = self.evidence([question_of(messages)])[0]
-        if evidence.relevance < self.settings.threshold:
-            return Prepared((), evidence, abstention(Usage(0, 0)))
-        return Prepared(self._fitting(messages, evidence), evidence)
+        return self._prepared(messages, self.evidence([question_of(messages)])[0])
 
     def finish(self, prepared: Prepared, answer: Answer) -> Answer:
         """The base's answer with its citations, without what isn't supported; or that it isn't in the sources."""
@@ -59,7 +57,8 @@ class RetrievalAnswerer:
         self, conversations: Sequence[Sequence[Message]], params: SamplingParams | None = None
     ) -> list[Answer]:
         """Answer several conversations, in one batch of the base's."""
-        prepared = [self.prepare(messages) for messages in conversations]
+        found = self.evidence([question_of(messages) for messages in conversations])
+        prepared = [self._prepared(m, evidence) for m, evidence in zip(conversations, found, strict=True)]
         asked = [p for p in prepared if p.answer is None]
         params = params or SamplingParams(max_tokens=self.settings.max_tokens)
         answers = iter(self.base.generate_many([p.messages for p in asked], params) if asked else ())
@@ -71,10 +70,7 @@ class RetrievalAnswerer:
             raise InputError("there is no question to search for", "End the conversation with a user's message.")
         vectors = self.index.embed(questions)
         found = self.index.search_many(questions, self.settings.passages, self.settings.search, vectors=vectors)
-        return [
-            gather(question, vector, passages, self.index.embed, self.index.vocabulary)
-            for question, vector, passages in zip(questions, vectors, found, strict=True)
-        ]
+        return gather(questions, vectors, found, self.index.embed, self.index.vocabulary)
 
     def checked(self, evidence: Evidence, answer: Answer) -> Answer:
         """A base's answer held against the evidence."""
@@ -92,32 +88,38 @@ class RetrievalAnswerer:
         if kept:
             whole = text if len(kept) == len(sentence_spans(text)) else " ".join(kept)
             return replace(answer, text=whole, citations=tuple(citations), abstained=False)
-        if self.settings.quote and evidence.sentences:
+        if self.settings.style == "quotes":
             return quotation(evidence, answer.usage)
         return abstention(answer.usage)
 
+    def _prepared(self, messages: Sequence[Message], evidence: Evidence) -> Prepared:
+        if not evidence.sentences or evidence.relevance < self.settings.threshold:
+            return Prepared((), evidence, abstention(Usage(0, 0)))
+        if self.settings.style == "extract":
+            return Prepared((), evidence, quotation(evidence, Usage(0, 0)))
+        return Prepared(self._fitting(messages, evidence), evidence)
+
     def _fitting(self, messages: Sequence[Message], evidence: Evidence) -> Sequence[Message]:
-        """The messages for the base, with as many passages as its context holds; the last go first, and are counted."""
-        passages = list(evidence.passages)
-        while True:
-            put = self._put(messages, passages, evidence)
-            if len(passages) <= 1 or self._fits(put):
-                break
-            passages.pop()
-        if dropped := len(evidence.passages) - len(passages):
+        """The messages for the base, with as many passages (or sentences) as its context holds; the last go first, and
+        are counted."""
+        instruction = self.settings.instruction
+        if self.settings.style == "quotes":
+            quotes = [sentence.text for sentence in evidence.best(_QUOTES)]
+            what = "sentences"
+            choices = [with_quotes(messages, quotes[:n], instruction) for n in range(len(quotes), 0, -1)]
+        else:
+            passages = evidence.passages
+            what = "passages"
+            choices = [with_passages(messages, passages[:n], instruction) for n in range(len(passages), 0, -1)]
+        dropped = next((n for n, put in enumerate(choices) if self._fits(put)), len(choices) - 1)
+        if dropped:
             self.dropped += dropped
             warnings.warn(
-                f"{dropped} of {len(evidence.passages)} passages didn't fit in the context of {self.base.name}",
+                f"{dropped} of {len(choices)} {what} didn't fit in the context of {self.base.name}",
                 PassagesDroppedWarning,
                 stacklevel=3,
             )
-        return put
-
-    def _put(self, messages: Sequence[Message], passages: Sequence[Passage], evidence: Evidence) -> list[Message]:
-        if self.settings.style == "passages":
-            return with_passages(messages, passages, self.settings.instruction)
-        among = [sentence for sentence in evidence.best(len(evidence.sentences)) if sentence.passage in passages]
-        return with_quotes(messages, [sentence.text for sentence in among[:_QUOTES]], self.settings.instruction)
+        return choices[dropped]
 
     def _fits(self, messages: Sequence[Message]) -> bool:
         """Whether the base has room for the messages and an answer. An endpoint's context isn't known, and it says so

@@ -14,9 +14,10 @@ from typing import Literal
 from bedplate.adapt.face import Message
 from bedplate.adapt.retrieval.index import Passage
 
-Style = Literal["passages", "quotes"]
-"""passages: whole passages, numbered, for bases that can read them. quotes: the few sentences nearest to the question
-after two examples of how to answer, for small ones."""
+Style = Literal["extract", "quotes", "passages"]
+"""extract: the sentence most relevant to the question is the answer, word for word, and no base is asked. quotes: a
+base is shown the few most relevant sentences, after two examples of how to answer. passages: a base is shown whole
+passages, numbered."""
 
 NOT_IN_SOURCES = "That is not in the sources."
 """What is answered where the passages don't hold an answer."""

@@ -22,8 +22,7 @@ paragraph was removed best, on half of its articles, with MiniLM (benchmarks/ret
 class RetrievalSettings:
     """passages: put before the base. search: how they are found. style: how they are put. instruction: in place of the
     style's own. threshold: least support of an answer; below it there is none. calibrated: whether the threshold was
-    chosen on validation. quote: whether a sentence of the sources is quoted where the base's answer isn't supported.
-    max_tokens: longest answer where the caller doesn't say."""
+    chosen on validation. max_tokens: longest answer where the caller doesn't say."""
 
     passages: int = 3
     search: Mode = "hybrid"
@@ -31,7 +30,6 @@ class RetrievalSettings:
     instruction: str | None = None
     threshold: float = THRESHOLD
     calibrated: bool = False
-    quote: bool = False
     max_tokens: int = 64
 
     def save(self, folder: Path) -> None:

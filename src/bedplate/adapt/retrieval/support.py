@@ -24,17 +24,20 @@ Embed = Callable[[Sequence[str]], npt.NDArray[np.float32]]
 
 _LONG = 240  # characters beyond which a "sentence" of several lines is a list, a table or code, and cited by its lines
 
+_OPENING = 0.1
+"""Added to the relevance of a sentence that opens a section: it says what the section is about. With the standard
+library's docstrings it makes the first sentence the one that is quoted for "What does NAME do?"."""
+
 
 @dataclass(frozen=True)
 class Sentence:
-    """Characters [start, end) of a passage's document. near: cosine to the question. words: its own and those of the
-    headings above it. relevance: to the question, in [0, 1], as the sentence to quote."""
+    """Characters [start, end) of a passage's document. words: its own and those of the headings above it. relevance: to
+    the question, as the sentence to quote: in [0, 1], and more where it opens a section."""
 
     passage: Passage
     start: int
     end: int
     text: str
-    near: float
     words: frozenset[str]
     relevance: float
 
@@ -78,23 +81,51 @@ class Evidence:
 
 
 def gather(
-    question: str, vector: npt.NDArray[np.float32], passages: Sequence[Passage], embed: Embed, vocabulary: Vocabulary
+    questions: Sequence[str],
+    vectors: npt.NDArray[np.float32],
+    found: Sequence[Sequence[Passage]],
+    embed: Embed,
+    vocabulary: Vocabulary,
+) -> list[Evidence]:
+    """The evidence that each question's passages hold. vectors [N, D]: of the questions, of length 1, as those that
+    `embed` gives; it is called once, with every sentence of every passage."""
+    spans = {passage.id: citable_spans(passage) for passages in found for passage in passages}
+    known = {passage.id: passage for passages in found for passage in passages}
+    texts = [_read(known[number], span) for number, several in spans.items() for span in several]
+    embedded = iter(embed(texts) if texts else ())
+    sentences = {number: [next(embedded) for _ in several] for number, several in spans.items()}
+    return [
+        _evidence(question, [_nearness(spans[p.id], sentences[p.id], vector) for p in passages], passages, vocabulary)
+        for question, vector, passages in zip(questions, vectors, found, strict=True)
+    ]
+
+
+def _nearness(
+    spans: Sequence[Span], vectors: Sequence[npt.NDArray[np.float32]], question: npt.NDArray[np.float32]
+) -> list[tuple[Span, float]]:
+    """The spans of a passage's sentences, each with its cosine to the question."""
+    return [(span, float(vector @ question)) for span, vector in zip(spans, vectors, strict=True)]
+
+
+def _evidence(
+    question: str,
+    found: Sequence[Sequence[tuple[Span, float]]],
+    passages: Sequence[Passage],
+    vocabulary: Vocabulary,
 ) -> Evidence:
-    """The evidence that the passages hold. vector: of the question, of length 1, as those that `embed` gives."""
     asked = words(question)
-    spans = [(passage, span) for passage in passages for span in citable_spans(passage)]
-    texts = [_within(passage, span) for passage, span in spans]
-    nearness = embed(texts) @ vector if texts else np.zeros(0, dtype=np.float32)
-    sentences = []
-    for (passage, (start, end)), text, near in zip(spans, texts, nearness.tolist(), strict=True):
-        has = words(text) | words(" ".join(passage.headings))
-        relevance = (max(0.0, near) + vocabulary.share(asked, has)) / 2
-        sentences.append(Sentence(passage, start, end, text, near, has, relevance))
-    of_passage = []
-    for passage in passages:
-        nearest = max((s.near for s in sentences if s.passage is passage), default=0.0)
-        has = words(passage.text) | words(" ".join(passage.headings))
-        of_passage.append((max(0.0, nearest) + vocabulary.share(asked, has)) / 2)
+    sentences: list[Sentence] = []
+    of_passage: list[float] = []
+    for passage, spans in zip(passages, found, strict=True):
+        above = words(" ".join(passage.headings))
+        for number, (span, near) in enumerate(spans):
+            text = _within(passage, span)
+            has = words(text) | above
+            opens = number == 0 and passage.body > passage.start
+            relevance = (max(0.0, near) + vocabulary.share(asked, has)) / 2 + (_OPENING if opens else 0.0)
+            sentences.append(Sentence(passage, *span, text, has, relevance))
+        nearest = max((near for _, near in spans), default=0.0)
+        of_passage.append((max(0.0, nearest) + vocabulary.share(asked, words(passage.text) | above)) / 2)
     return Evidence(question, asked, tuple(passages), tuple(sentences), tuple(of_passage), vocabulary)
 
 
@@ -112,6 +143,12 @@ def citation(number: int, sentence: Sentence) -> Citation:
     """A sentence as an answer cites it."""
     passage = sentence.passage
     return Citation(number, passage.source, passage.title, sentence.start, sentence.end, sentence.text, passage.score)
+
+
+def _read(passage: Passage, span: Span) -> str:
+    """A sentence as it is compared with the question: under the heading nearest above it."""
+    text = _within(passage, span)
+    return f"{passage.headings[-1]}\n{text}" if passage.headings else text
 
 
 def _within(passage: Passage, span: Span) -> str:

@@ -22,8 +22,8 @@ from bedplate.tasks.examples import Example
 
 _TRIED = 64  # validation examples that styles are compared on: each costs an answer of the base
 _SMALL = 1_000_000_000
-"""Parameters below which a base is shown single sentences unless validation says otherwise: it reads whole passages
-badly."""
+"""Parameters below which a base isn't asked unless validation says that it should be: SmolLM2-135M gives XQuAD's answer
+far less often than the sentence that it was shown holds it (benchmarks/retrieval.py)."""
 
 
 def fit(way: Retrieval, fitting: Fitting) -> None:
@@ -35,7 +35,7 @@ def fit(way: Retrieval, fitting: Fitting) -> None:
     index = Index.open(open_artefact(fitting.folder("index"), "index"), _encoder(fitting))
     base = fitting.base
     settings = RetrievalSettings(passages=way.passages, search=way.search, instruction=way.instruction)
-    settings = with_style(settings, default_style(base))
+    settings = replace(settings, style=default_style(base))
     rows = fitting.task.validation
     fitting.work.measures["index_chunks"] = len(index)
     if rows:
@@ -65,18 +65,13 @@ def open_retrieval(artefact: Artefact, *, base: Path | None = None) -> Retrieval
 def open_index(artefact: Artefact, *, base: Path | Base) -> RetrievalAnswerer:
     """An index and a base, with nothing fitted: the default settings for a base of its kind."""
     asked: Base = LocalBase(base) if isinstance(base, Path) else base
-    settings = with_style(RetrievalSettings(), default_style(asked))
+    settings = RetrievalSettings(style=default_style(asked))
     return RetrievalAnswerer(Index.open(artefact), asked, settings, name=artefact.name)
 
 
 def default_style(base: Base) -> Style:
-    """Single sentences for a small model on this machine, whole passages for all others."""
-    return "quotes" if isinstance(base, LocalBase) and base.model.parameter_count() < _SMALL else "passages"
-
-
-def with_style(settings: RetrievalSettings, style: Style) -> RetrievalSettings:
-    """A small base is often wrong about what it reads, so that a quotation serves better than nothing."""
-    return replace(settings, style=style, quote=style == "quotes")
+    """Quotations where the base is a small model on this machine, its answers from whole passages elsewhere."""
+    return "extract" if isinstance(base, LocalBase) and base.model.parameter_count() < _SMALL else "passages"
 
 
 def _encoder(fitting: Fitting) -> Path | None:
@@ -97,12 +92,13 @@ def _with_threshold(
 def _with_best_style(
     settings: RetrievalSettings, index: Index, base: Base, rows: Sequence[Example], fitting: Fitting
 ) -> RetrievalSettings:
-    """The style whose answers share most with the right ones. An endpoint, which costs money, is asked in one only."""
+    """The style whose answers share most with the right ones; of equal ones the cheapest. An endpoint, which costs
+    money, is asked in one only."""
     tried = rows[:_TRIED]
-    styles: list[Style] = ["quotes", "passages"] if isinstance(base, LocalBase) else ["passages"]
+    styles: list[Style] = ["extract", "quotes", "passages"] if isinstance(base, LocalBase) else ["extract", "passages"]
     scores: dict[str, dict[str, Any]] = {}
     for style in styles:
-        answerer = RetrievalAnswerer(index, base, with_style(settings, style), name="")
+        answerer = RetrievalAnswerer(index, base, replace(settings, style=style), name="")
         answers = answerer.generate_many([[{"role": "user", "content": row.input}] for row in tried])
         scores[style] = _scores(tried, answers) | {"passages_dropped": answerer.dropped}
         if isinstance(base, LocalBase):
@@ -110,7 +106,7 @@ def _with_best_style(
             fitting.work.add_flops(2 * base.model.parameter_count() * tokens, "2 N D")
     best = max(styles, key=lambda style: scores[style]["f1"])
     fitting.work.measures |= {"validation": scores[best], "validation_by_style": scores, "validation_asked": len(tried)}
-    return with_style(settings, best)
+    return replace(settings, style=best)
 
 
 def _scores(rows: Sequence[Example], answers: Sequence[Answer]) -> dict[str, Any]:

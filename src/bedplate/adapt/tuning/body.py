@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -44,8 +45,7 @@ class Body:
             model.net.requires_grad_(True)
         else:
             delta = choose_subset(model.net, way.way)
-        if isinstance(model, TextModel):
-            _rest(model.net, compute)
+        _rest(model, compute)
         return cls(model, delta, folder)
 
     def seed_dropout(self, seed: int) -> None:
@@ -69,9 +69,11 @@ def _loaded(way: TunedWay, fitting: Fitting, compute: torch.dtype) -> TextModel 
     return fitting.text_model(dtype=dtype)
 
 
-def _rest(net: nn.Module, dtype: torch.dtype) -> None:
-    """Store what isn't trained in the type that it is computed in. In a decoder every parameter is rounded to it at
-    each use in any case, so that this changes no number, only the bytes that are read."""
-    for p in net.parameters():
+def _rest(model: TextModel | EncoderModel, dtype: torch.dtype) -> None:
+    """Store what isn't trained in the type that it is computed in. Every parameter of a decoder, and of an encoder's
+    blocks, is rounded to it at each use in any case, so that this changes no number, only the bytes that are read. An
+    encoder adds its embeddings up before it rounds: they stay."""
+    parts: Iterable[nn.Module] = model.net.blocks if isinstance(model, EncoderModel) else [model.net]
+    for p in (p for part in parts for p in part.parameters()):
         if not p.requires_grad:
             p.data = p.data.to(dtype)

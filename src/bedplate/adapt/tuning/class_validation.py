@@ -29,7 +29,10 @@ class ClassValidation:
 
     def scores(self, run: Trainer[ClassifierNet]) -> dict[str, Any]:
         """accuracy, loss (mean -log p of the right class, nats) and examples."""
-        logits = per_text(run.net, self.texts, run.net)
+        return self.judged(per_text(run.net, self.texts, run.net))
+
+    def judged(self, logits: Tensor) -> dict[str, Any]:
+        """The scores of logits [N, K]."""
         labels = torch.from_numpy(self.texts.labels)
         right = logits.argmax(-1) == labels
         self.right = tuple(right.tolist())

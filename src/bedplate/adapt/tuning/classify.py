@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from safetensors.torch import save_file
 
 from bedplate.adapt.fitting import Fitting
@@ -17,7 +18,7 @@ from bedplate.adapt.tuning.class_rows import ClassRows, LabelledTexts
 from bedplate.adapt.tuning.class_validation import ClassValidation, per_text, scoring_places
 from bedplate.adapt.tuning.classifier_net import ClassifierNet, Pooling
 from bedplate.adapt.tuning.plan import Costs
-from bedplate.adapt.tuning.start_head import probe, probe_flops
+from bedplate.adapt.tuning.start_head import probe_flops, probes
 from bedplate.adapt.tuning.texts import SUFFIX, TextReader
 from bedplate.adapt.tuning.tune import (
     Job,
@@ -74,17 +75,11 @@ def fit_classes(way: TunedWay, fitting: Fitting) -> None:
     costs = class_costs(net_flops(net, "row"), net, data, rows, steps_of(way, count))
     plan = planned(way, fitting, costs)
 
-    fitting.work.console.say(f"reading {count} examples as they are, for the head to start from")
-    states = per_text(net, train, net.states)
-    weight, bias, _ = probe(states, torch.from_numpy(train.labels), len(fitting.task.classes))
-    with torch.no_grad():
-        net.head.weight.copy_(weight)
-        assert net.head.bias is not None
-        net.head.bias.copy_(bias)
-
+    fitting.work.console.say(f"{count} examples read as they are, for the head to start from")
     validation = ClassValidation(data.validation)
+    start = start_head(net, train, validation)
     job = Job(
-        net, body, Classes(), rows, batch, int(train.lengths.max()), validation, validation.rank,
+        net, body, Classes(), rows, batch, int(train.lengths.max()), validation, start, validation.rank,
         detail=lambda: list(validation.right), costs=costs,
         tokens=lambda step: int(train.lengths[rows.order(step * batch, batch)].sum()), rows_per_epoch=count,
     )  # fmt: skip
@@ -93,6 +88,21 @@ def fit_classes(way: TunedWay, fitting: Fitting) -> None:
     body.save(fitting.work.path)
     _save_head(way, fitting, net, reader)
     tidy(fitting)
+
+
+def start_head(net: ClassifierNet, train: LabelledTexts, validation: ClassValidation) -> dict[str, Any]:
+    """Give the head the linear probe that is best on validation by `validation.rank`; returns its scores."""
+    states, held_out = (per_text(net, texts, net.states) for texts in (train, validation.texts))
+    found = [
+        (validation.judged(F.linear(held_out, weight, bias)), weight, bias)
+        for weight, bias in probes(states, torch.from_numpy(train.labels), net.head_weight.shape[0])
+    ]
+    _, weight, bias = max(found, key=lambda each: validation.rank(each[0]))
+    assert net.head.bias is not None
+    with torch.no_grad():
+        net.head.weight.copy_(weight)
+        net.head.bias.copy_(bias)
+    return validation.judged(F.linear(held_out, weight, bias))
 
 
 def read_task(way: TunedWay, fitting: Fitting, reader: TextReader) -> ClassData:

@@ -63,7 +63,7 @@ def fit_answers(way: TunedWay, fitting: Fitting) -> None:
     costs = answer_costs(net_flops(model.net, "place"), train, validation, batch, steps_of(way, train.rows_per_epoch))
     plan = planned(way, fitting, costs)
     job = Job(
-        model.net, body, NextToken(), train, batch, length, BitsPerByte(validation), _rank,
+        model.net, body, NextToken(), train, batch, length, BitsPerByte(validation), None, _rank,
         detail=lambda: None, costs=costs,
         tokens=lambda step: round(batch * train.pairs_per_epoch / train.rows_per_epoch),
         rows_per_epoch=train.rows_per_epoch,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,12 +17,18 @@ from torch import Tensor
 
 from bedplate.adapt.tuning.plan import Costs, Plan, checks
 from bedplate.console import Console
+from bedplate.errors import InputError
+from bedplate.ledger.atomic import atomic_write
 from bedplate.objectives.term import Net
 from bedplate.report.training import read_metrics
 from bedplate.train.loop import Trainer
+from bedplate.train.metrics import DivergedError
 
 PATIENCE = 4
 """A run ends when so many validations in succession haven't bettered its best."""
+
+DIVERGED = "diverged"
+"""Holds the step at which a learning rate's loss was no finite number any more."""
 
 Scores = dict[str, Any]
 Rank = Callable[[Scores], tuple[float, ...]]
@@ -30,11 +37,12 @@ Rank = Callable[[Scores], tuple[float, ...]]
 
 @dataclass(frozen=True)
 class Tried:
-    """What became of one learning rate: steps done, the scores of its last validation, and the operations it took."""
+    """What became of one learning rate: steps done, the scores of its last validation (None where it diverged), and the
+    operations it took."""
 
     learning_rate: float
     steps: int
-    scores: Scores
+    scores: Scores | None
     flops: float
 
 
@@ -61,14 +69,16 @@ class Outcome:
 class Search(Generic[Net]):
     """Trains along a plan. What it needs to go on after a kill lies in `folder`.
 
-    start: the trained parameters' first values. trainer: makes the trainer of a learning rate, which works in the given
-    folder. rank, detail: of a validation just made. before_step: told each step's number.
+    start, start_scores: the trained parameters' first values, and their scores where they are known. trainer: makes the
+    trainer of a learning rate, which works in the given folder. rank, detail: of a validation just made. before_step:
+    told each step's number.
     """
 
     plan: Plan
     costs: Costs
     rates: tuple[float, ...]
     start: dict[str, Tensor]
+    start_scores: Scores | None
     trainer: Callable[[float, Path], Trainer[Net]]
     rank: Rank
     detail: Callable[[], Any]
@@ -77,9 +87,9 @@ class Search(Generic[Net]):
     console: Console
 
     def run(self) -> Outcome:
-        """Search and train; the best parameters are then in the net."""
+        """Search and train; the best parameters are then in the net. Raises InputError where every rate diverges."""
         first = self._made(self.rates[0])
-        start = first.validate()
+        start = self.start_scores or first.validate()
         self._keep(first, None, 0, start)
         alive = list(self.rates)
         gone: list[float] = []
@@ -87,34 +97,49 @@ class Search(Generic[Net]):
         for rung in self.plan.rungs:
             if len(alive) > rung.rates:
                 # As it stood there: what goes on after a kill may have gone further already.
-                standing = {rate: self.rank(self._tried(rate, reached).scores) for rate in alive}
+                standing = {rate: self._standing(self._tried(rate, reached)) for rate in alive}
                 alive.sort(key=standing.__getitem__, reverse=True)
                 gone = alive[rung.rates :] + gone
                 alive = alive[: rung.rates]
             for rate in alive:
                 self._advance(rate, rung.until)
             reached = rung.until
-        best = self._best(first)
-        return Outcome(start, best, [self._tried(rate, reached) for rate in (*alive, *gone)])
+        tried = [self._tried(rate, reached) for rate in (*alive, *gone)]
+        if all(each.scores is None for each in tried):
+            raise InputError(
+                f"the loss was no finite number any more at step {tried[0].steps} with way.learning_rates "
+                f"{', '.join(f'{rate:g}' for rate in self.rates)}",
+                "Give lower ones.",
+            )
+        return Outcome(start, self._best(first), tried)
+
+    def _standing(self, tried: Tried) -> tuple[float, ...]:
+        return (-math.inf,) if tried.scores is None else self.rank(tried.scores)
 
     def _advance(self, rate: float, until: int) -> None:
         """Train one rate until a step, unless it has come there or has had enough."""
-        if self._checkpointed(rate) >= until or self._exhausted(self._validated(rate)):
+        if self._checkpointed(rate) >= until or self._diverged(rate) or self._exhausted(self._validated(rate)):
             return
         run = self._made(rate)
 
         def judge(step: int, scores: Scores) -> bool:
+            if not all(map(math.isfinite, self.rank(scores))):
+                raise DivergedError(
+                    f"the validation's loss is no finite number at step {step}", "Lower the rate.", step
+                )
             self._keep(run, rate, step, scores)
             assert run.metrics is not None
             earlier = [line["validation"] for line in run.metrics.lines() if "validation" in line]
             return self._exhausted([*earlier, scores])
 
-        run.train(until, judge=judge, before_step=self.before_step)
+        try:
+            run.train(until, judge=judge, before_step=self.before_step)
+        except DivergedError as error:
+            atomic_write(self._place(rate) / DIVERGED, str(error.step))
         tried = self._tried(rate, until)
         if len(self.rates) > 1:
-            self.console.say(
-                f"learning rate {rate:g}, step {tried.steps} of {self.plan.steps}: {_figures(tried.scores)}"
-            )
+            said = "diverged" if tried.scores is None else _figures(tried.scores)
+            self.console.say(f"learning rate {rate:g}, step {tried.steps} of {self.plan.steps}: {said}")
 
     def _made(self, rate: float) -> Trainer[Net]:
         run = self.trainer(rate, self._place(rate))
@@ -143,11 +168,20 @@ class Search(Generic[Net]):
         names = (path.name.removeprefix("step-") for path in (self._place(rate) / "checkpoints").glob("step-*"))
         return max((int(name) for name in names if name.isdecimal()), default=0)
 
+    def _diverged(self, rate: float) -> int:
+        """The step at which it did, 0 if it hasn't."""
+        path = self._place(rate) / DIVERGED
+        return int(path.read_text()) if path.exists() else 0
+
     def _tried(self, rate: float, until: int) -> Tried:
+        if step := self._diverged(rate):
+            return Tried(rate, step, None, self._flops(step))
         line = [line for line in self._lines(rate) if line["step"] <= until][-1]
         steps = int(line["step"])
-        flops = sum(self.costs.steps[:steps]) + len(checks(self.plan, steps)) * self.costs.validation
-        return Tried(rate, steps, line["validation"], flops)
+        return Tried(rate, steps, line["validation"], self._flops(steps))
+
+    def _flops(self, steps: int) -> float:
+        return sum(self.costs.steps[:steps]) + len(checks(self.plan, steps)) * self.costs.validation
 
     @property
     def _best_file(self) -> Path:

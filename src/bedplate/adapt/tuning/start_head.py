@@ -6,22 +6,23 @@ leaves them in place, and needs a fraction of the steps (LP-FT: Kumar et al. 202
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-STRENGTH = 1.0
+STRENGTHS = (0.001, 0.01, 0.1, 1.0)
 """Weight of the examples' losses beside half the squared norm of the weights, for states of variance 1."""
 FLOOR = 0.05
-"""Least spread that a number is scaled up from, as a share of the root mean square of all: beside it a smaller one would
-get weights so large that the first steps of tuning throw the logits about."""
-EVALUATIONS = 200
-"""Most evaluations of loss and gradient."""
-METHOD = "logistic regression by L-BFGS: 6 * examples * width * classes an evaluation"
+"""Least spread that a number is scaled up from, as a share of the root mean square of all: a smaller one would get
+weights so large that the first steps of tuning throw the logits about."""
+EVALUATIONS = 100
+"""Most evaluations of loss and gradient at each strength."""
 
 
-def probe(states: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor, float]:
-    """states [N, D] fp32, labels [N] int64 -> weight [K, D], bias [K], and the operations that it took at most.
+def probes(states: Tensor, labels: Tensor, classes: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """states [N, D] fp32, labels [N] int64 -> (weight [K, D], bias [K]) at each strength, the weakest first.
 
     Each of the D numbers is scaled to mean 0 and variance 1 first: in causal models a few are a hundred times larger
     than the others. The scaling is then put into weight and bias.
@@ -29,8 +30,22 @@ def probe(states: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor,
     mean, spread = states.mean(0), states.std(0, correction=0)
     spread = spread.clamp(min=max(FLOOR * float(states.square().mean().sqrt()), 1e-6))
     scaled = (states - mean) / spread
-    weight = torch.zeros(classes, states.shape[1], device=states.device, requires_grad=True)
-    bias = torch.zeros(classes, device=states.device, requires_grad=True)
+    weight = torch.zeros(classes, states.shape[1], requires_grad=True)
+    bias = torch.zeros(classes, requires_grad=True)
+    for strength in STRENGTHS:  # each begins where the one before ended
+        _fit(scaled, labels, weight, bias, strength)
+        unscaled = weight.detach() / spread
+        yield unscaled, bias.detach() - unscaled @ mean
+
+
+def probe_flops(examples: int, width: int, classes: int) -> float:
+    """The most that `probes` may cost, 6 operations a number of the weight, example and evaluation. It is what is
+    counted, since a budget is planned before."""
+    return 6.0 * examples * width * classes * EVALUATIONS * len(STRENGTHS)
+
+
+def _fit(scaled: Tensor, labels: Tensor, weight: Tensor, bias: Tensor, strength: float) -> None:
+    """Minimise by L-BFGS (Liu and Nocedal 1989), in place."""
     optimiser = torch.optim.LBFGS(
         [weight, bias], max_iter=EVALUATIONS, max_eval=EVALUATIONS, line_search_fn="strong_wolfe"
     )
@@ -38,16 +53,9 @@ def probe(states: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor,
     def loss() -> Tensor:
         optimiser.zero_grad()
         nats = F.cross_entropy(F.linear(scaled, weight, bias), labels, reduction="sum")
-        total = STRENGTH * nats + 0.5 * weight.square().sum()
+        total = strength * nats + 0.5 * weight.square().sum()
         total.backward()
         return total
 
     with torch.enable_grad():
         optimiser.step(loss)
-    weight, bias = weight.detach() / spread, bias.detach()
-    return weight, bias - weight @ mean, probe_flops(len(states), states.shape[1], classes)
-
-
-def probe_flops(examples: int, width: int, classes: int) -> float:
-    """The most that `probe` may cost: what is counted, since a budget is planned before."""
-    return 6.0 * examples * width * classes * EVALUATIONS

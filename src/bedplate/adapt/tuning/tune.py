@@ -37,8 +37,9 @@ CHECKPOINT_FLOPS = 5e12
 
 @dataclass(frozen=True)
 class Job(Generic[Net]):
-    """What is to be learned, made ready. batch: rows of a step; longest: places of the longest row; rank, detail: of a
-    validation just made; tokens: places of a step's rows that aren't padding."""
+    """What is to be learned, made ready. batch: rows of a step; longest: places of the longest row; start: scores
+    before the first step, where they are known; rank, detail: of a validation just made; tokens: places of a step's
+    rows that aren't padding."""
 
     net: Net
     body: Body
@@ -47,6 +48,7 @@ class Job(Generic[Net]):
     batch: int
     longest: int
     validation: Validation
+    start: dict[str, Any] | None
     rank: Rank
     detail: Callable[[], Any]
     costs: Costs
@@ -94,7 +96,7 @@ def tune(way: TunedWay, fitting: Fitting, job: Job[Net], plan: Plan, placement: 
         return Trainer(job.net, job.objective, data, config, placement, Parallel(), folder, fitting.work.console)
 
     search = Search(
-        plan, job.costs, rates_of(way), start, trainer, job.rank, job.detail,
+        plan, job.costs, rates_of(way), start, job.start, trainer, job.rank, job.detail,
         before_step=lambda step: job.body.seed_dropout(fold_in(fitting.seed, "dropout", step)),
         folder=workshop(fitting), console=fitting.work.console,
     )  # fmt: skip
@@ -145,7 +147,8 @@ def _account(fitting: Fitting, job: Job[Net], plan: Plan, placement: Placement, 
         "tokens": sum(job.tokens(step) for each in tried for step in range(each.steps)),
         "learning_rate": chosen.learning_rate,
         "tried": [
-            {"learning_rate": each.learning_rate, "steps": each.steps, "validation": each.scores} for each in tried
+            {"learning_rate": each.learning_rate, "steps": each.steps, "validation": each.scores or "diverged"}
+            for each in tried
         ],
         "best": {"learning_rate": best.learning_rate, "step": best.step},
         "stopped_early": chosen.steps < plan.steps,
