@@ -101,10 +101,20 @@ def make_encoder(tokenizer: TextTokenizer, tmp_path_factory: pytest.TempPathFact
         config = BertConfig.model_validate(shape | {"num_attention_heads": 4, "max_position_embeddings": 64})
         net = build_bert(config).eval()
         _randomise(net, seed)
-        EncoderModel(config, net, tokenizer).save(folder / "hf")
+        EncoderModel(config, net, _framed(tokenizer)).save(folder / "hf")
         return import_model(folder / "hf", folder / "encoder", console=Console.quiet())
 
     return make
+
+
+def _framed(tokenizer: TextTokenizer) -> TextTokenizer:
+    """The same with a token before and after each text, as encoders have them."""
+    from tokenizers import Tokenizer, processors
+
+    backend = Tokenizer.from_str(tokenizer.backend.to_str())
+    around = [("<|im_start|>", 1), ("<|im_end|>", 2)]
+    backend.post_processor = processors.TemplateProcessing(single="<|im_start|> $A <|im_end|>", special_tokens=around)
+    return TextTokenizer(backend.to_str(), {"pad_token": "<|endoftext|>"})
 
 
 @pytest.fixture(scope="session")

@@ -95,13 +95,48 @@ def test_what_failed_is_said():
     assert found.foundation_model is None
 
 
-@given(st.lists(st.tuples(st.floats(0.3, 0.9), st.floats(0.001, 100), st.booleans()), min_size=2, max_size=8))
+def test_a_baseline_scores_highest_and_a_foundation_model_costs_less():
+    found = advice(way("tfidf", 0.80, 50, kind="baseline"), way("zero-shot", 0.79, 1, kind="prompt", behind=0.01))
+    assert (found.way, found.best, found.foundation_model) == ("zero-shot", "tfidf", "undecided")
+    said = " ".join(found.reasons)
+    assert "isn't shown to be needed: tfidf, without one, scores highest, at 0.50 EUR" in said
+
+
+def test_nothing_works():
+    found = advice(way("retrieval", 0.0, 5), way("lora", 0.0, 9, behind=0.0))
+    (reason,) = found.reasons
+    assert reason.startswith("Take none of them: none works.")
+    assert "less than 4.0%" in reason
+
+
+def test_a_cost_that_isnt_known_is_never_the_least():
+    unknown = way("zero-shot", 0.8, 0.0, kind="prompt").model_copy(update={"cost_known": False})
+    found = advice(unknown, way("lora", 0.79, 5, behind=0.01))
+    assert found.way == "lora"
+    said = " ".join(found.reasons)
+    assert "against an unknown amount" in said
+    assert "What zero-shot costs isn't known" in said
+    assert " 0 EUR" not in said
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.floats(0.0, 1.0),
+            st.one_of(st.just(0.0), st.floats(0.001, 100)),
+            st.booleans(),
+            st.sampled_from(["probe", "baseline"]),
+        ),
+        min_size=2,
+        max_size=8,
+    )
+)
 def test_the_advised_way_is_tied_close_and_no_dearer(values):
     values = sorted(values, key=lambda value: -value[0])
     best = values[0][0]
     ways = [
-        way(f"w{n}", score, cost, 1 if near or n == 0 else 2, behind=None if n == 0 else best - score)
-        for n, (score, cost, near) in enumerate(values)
+        way(f"w{n}", score, cost, 1 if near or n == 0 else 2, kind=kind, behind=None if n == 0 else best - score)
+        for n, (score, cost, near, kind) in enumerate(values)
     ]
     found = advice(*ways)
     taken = next(w for w in ways if w.name == found.way)

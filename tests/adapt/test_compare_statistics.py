@@ -15,6 +15,7 @@ from bedplate.adapt.compare.job import Measurement
 from bedplate.adapt.compare.scores import confusions, exact_match, macro_f1, recalls, token_f1
 from bedplate.adapt.compare.statistics import Resamples, holm
 from bedplate.adapt.ways import EndpointConfig
+from bedplate.evaluate.statistics import wilson_interval
 
 
 def drawn(share, examples, seeds=1, salt=0):
@@ -91,7 +92,7 @@ def test_exact_match_and_word_f1():
     assert exact_match(' "The  answer is 42." [1]', "the answer is 42")
     assert exact_match("Fine [1, 2].", "fine")
     assert not exact_match("42", "43")
-    assert token_f1("a b c", "b c d") == pytest.approx(2 / 3)
+    assert token_f1("x b c", "b c d") == pytest.approx(2 / 3)
     assert token_f1("", "x") == 0
     assert confusions(list("aab"), list("bbb")) == [("a", "b", 2)]
     assert recalls(list("aab"), list("abb")) == [("a", 0.5, 2), ("b", 1.0, 1)]
@@ -153,3 +154,12 @@ def test_the_break_even_is_against_the_cheapest_that_is_as_good():
     # A way of a worse group is held against the better ones too.
     assert break_even("tfidf", costs, groups).against == "zero"
     assert break_even("only", {"only": Cost(1, 1)}, [["only"]]) is None
+
+
+@pytest.mark.parametrize("right", [0.0, 1.0])
+def test_ways_that_never_differ_arent_shown_to_be_equal(right):
+    resamples = Resamples({"a": np.full((1, 50), right), "b": np.full((1, 50), right)})
+    (found,) = resamples.against_best(["a", "b"]).values()
+    assert found.value == 0.0
+    assert -found.low == found.high == resamples.least == wilson_interval(0, 50).high > 0.05
+    assert resamples.groups() == [["a", "b"]]

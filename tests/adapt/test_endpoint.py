@@ -14,7 +14,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))  # with --import-mode=importlib a folder's own modules aren't found
 from stand_in import KEY, StandIn
 
-from bedplate.adapt.endpoint import EndpointBase, Spent
+from bedplate.adapt.endpoint import EndpointBase, Spent, billed
 from bedplate.adapt.endpoint_http import EndpointError
 from bedplate.adapt.face import Base
 from bedplate.adapt.ways import EndpointConfig
@@ -56,6 +56,22 @@ def test_usage_that_isnt_stated_is_unknown_not_zero():
         assert asked.spent == Spent(1, 0, 0, unknown=1)
 
 
+def test_a_bill_counts_every_endpoint_that_is_made_inside():
+    with StandIn(answer=lambda body: "a b", logprob=lambda text, i: -1.0) as server:
+        outside = base(server.url)
+        with billed() as bill:
+            first, second = base(server.url), base(server.url)
+            first.generate_many([HELLO] * 5)
+            second.echo(["a b c"], [2])
+            outside.generate(HELLO)
+            before = bill.spent
+            second.generate(HELLO)
+        assert (before.requests, before.unknown) == (6, 0)
+        assert before.completion_tokens == 5 * 2 + 1  # an echo writes a token too
+        assert bill.spent - before == Spent(1, outside.spent.prompt_tokens, 2, 0)
+        assert base(server.url)._shared is None
+
+
 def test_several_at_once_in_order_and_no_more_than_allowed():
     busy, seen = set(), []
 
@@ -88,6 +104,20 @@ def test_a_stream_comes_in_pieces():
         assert answer.text == "one two three"
         assert answer.finish_reason == "length"
         assert answer.usage == Usage(2, 1)
+        assert server.requests[0]["body"]["stream_options"] == {"include_usage": True}
+
+
+def test_a_stream_is_put_as_the_server_wants_it_and_counted():
+    with StandIn(trouble=[(400, "stream_options: unknown field"), (400, "max_completion_tokens, please")]) as server:
+        asked = base(server.url)
+        for _ in range(2):
+            assert list(asked.stream(HELLO)) == ["an", " answer"]
+        assert ["stream_options" in r["body"] for r in server.requests] == [True, False, False, False]
+        assert asked.spent == Spent(2, 4, 2, 0)
+        left = asked.stream(HELLO)
+        next(left)
+        left.close()
+        assert asked.spent == Spent(3, 4, 2, unknown=1)
 
 
 @pytest.mark.parametrize("trouble", [503, 429, "drop", {"Retry-After": "0"}])
@@ -152,6 +182,35 @@ def test_a_key_comes_from_the_environment_and_is_never_shown(monkeypatch):
             asked.generate(HELLO)
         assert KEY not in str(error.value)
         assert "***" in error.value.problem
+
+
+@pytest.mark.parametrize("around", ["", "\n", " \r\n"])
+@pytest.mark.parametrize("before", [0, 492, 495, 70_000])
+def test_the_key_that_a_server_sends_back_is_hidden(monkeypatch, around, before):
+    """With white space around it in the environment, at the place where messages are cut, and quoted as JSON has it."""
+    key = 'sk-"SECRET/123'
+    monkeypatch.setenv("OUR_KEY", around + key + around)
+    with StandIn() as server:
+        asked = base(server.url, key="OUR_KEY", retries=0)
+        for trouble in ((401, "." * before + key), (400, "." * before + key + "\n" + key), (500, f"<{key}>")):
+            server.trouble = [trouble]
+            with pytest.raises(EndpointError) as error:
+                asked.generate(HELLO)
+            assert "SECRET" not in str(error.value)
+            assert "sk-" not in str(error.value)
+        assert server.requests[0]["headers"]["Authorization"] == f"Bearer {key}"
+
+
+@pytest.mark.parametrize("before", [0, 190, 195])
+def test_the_key_is_hidden_in_what_isnt_json_and_in_answers(monkeypatch, before):
+    monkeypatch.setenv("OUR_KEY", f"{KEY}\n")
+    with StandIn(answer=lambda body: f"your key is {KEY}, isn't it?") as server:
+        asked = base(server.url, key="OUR_KEY")
+        assert asked.generate(HELLO).text == "your key is ***, isn't it?"
+        assert KEY not in asked._http._hidden(f"a proxy's page: {KEY}")
+        with pytest.raises(EndpointError, match="isn't a JSON object") as error:
+            asked._http._object("x", ("." * before + KEY).encode())
+        assert "sk-" not in str(error.value)
 
 
 def test_a_wrong_key_names_the_variable(monkeypatch):

@@ -58,7 +58,9 @@ def small(make):
 def firsts(index, questions, mode):
     """The share of questions whose document is found first."""
     found = index.search_many([question for question, *_ in questions], 1, mode)
-    return sum(p[0].source == source for p, (_, _, source, _) in zip(found, questions, strict=True)) / len(questions)
+    return sum(bool(p) and p[0].source == source for p, (_, _, source, _) in zip(found, questions, strict=True)) / len(
+        questions
+    )
 
 
 def resolve(index, answers):

@@ -41,6 +41,13 @@ def words(tmp_path_factory):
     return written(tmp_path_factory.mktemp("words") / "words.jsonl", rows)
 
 
+@pytest.fixture(scope="module")
+def manners(tmp_path_factory):
+    """Questions that are all answered alike, which even a random net can learn."""
+    rows = [{"prompt": f"Is {i} more than {i - 1}?", "answer": "so it is"} for i in range(40)]
+    return written(tmp_path_factory.mktemp("manners") / "manners.jsonl", rows)
+
+
 def files(artefact):
     return {path.relative_to(artefact.path).as_posix() for path in artefact.path.rglob("*") if path.is_file()}
 
@@ -70,15 +77,15 @@ def test_classes(adapt, words, base, way, on):
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_answers(adapt, capitals, base, way):
-    made = adapt({"way": way, **SHORT, "learning_rates": [1e-2], "epochs": 6.0}, capitals, ("base",))
+def test_answers(adapt, manners, base, way):
+    made = adapt({"way": way, **SHORT, "learning_rates": [1e-2], "epochs": 4.0}, manners, ("base",))
     face = open_face(made.path)
     assert isinstance(face, Answerer)
     assert not isinstance(face, Classifier)
-    assert face.generate([{"role": "user", "content": "What is the capital of Peru?"}]).usage.completion_tokens > 0
+    assert face.generate([{"role": "user", "content": "Is 9 more than 8?"}]).usage.completion_tokens > 0
     before = json.loads((base.path / "config.json").read_text())
     assert before["model_type"] == "llama"
-    assert made.measures["validation"]["loss"] < made.measures["start"]["loss"]
+    assert made.measures["validation"]["loss"] < 0.9 * made.measures["start"]["loss"]
     if way != "full":
         assert files(made) == FILES[way] | {"bedplate.json"}
     else:

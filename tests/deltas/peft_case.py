@@ -72,11 +72,13 @@ def make_base(kind: str, folder: Path) -> Base:
 
 def _tokenizer(folder: Path) -> None:
     """One token a byte, up to the vocabulary: an encoder is nothing without a tokenizer, and adapters record it."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
     backend = Tokenizer(models.WordLevel({chr(33 + i): i for i in range(90)} | {"[UNK]": 90}, unk_token="[UNK]"))
     backend.pre_tokenizer = pre_tokenizers.Split("", "isolated")
     backend.decoder = decoders.Fuse()
+    around = [("!", 0), ('"', 1)]
+    backend.post_processor = processors.TemplateProcessing(single='! $A "', special_tokens=around)
     backend.save(str(folder / "tokenizer.json"))
 
 

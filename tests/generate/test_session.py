@@ -12,6 +12,7 @@ from bedplate.families.model import Model
 from bedplate.generate.engine import generate
 from bedplate.generate.params import SamplingParams
 from bedplate.generate.session import Session
+from bedplate.nn.cache import KVCache
 
 PROMPTS = [[3 + (7 * i + k) % 390 for k in range(1 + (13 * i) % 60)] for i in range(24)]
 PARAMS = [
@@ -245,6 +246,38 @@ def test_where_memory_is_enough_for_fewer_rows_all_are_answered(model):
     events = drain(session)
     for handle in handles:
         same(events[id(handle)][-1].generation, generate(model, [handle.prompt], options)[0])
+
+
+@pytest.mark.parametrize("what", ["select", "joined"])
+def test_where_rows_cannot_leave_for_want_of_memory_the_others_are_read_again(model, monkeypatch, what):
+    """At any time in the cutting of the cache: nobody gets another's text, and no token is lost."""
+    real, calls = getattr(KVCache, what), []
+
+    def failing(*arguments):
+        calls.append(what)
+        if len(calls) % 2:
+            raise RuntimeError("can't allocate memory")
+        return real(*arguments)
+
+    options = [SamplingParams(max_tokens=3 + 9 * i, ignore_eos=True) for i in range(6)]
+    expected = [generate(model, [PROMPTS[i]], options[i])[0] for i in range(6)]
+    session = Session(model)
+    handles = [session.submit(PROMPTS[i], options[i]) for i in range(6)]
+    off = session.submit(list(range(3, 110)), SamplingParams(max_tokens=15, ignore_eos=True))
+    events = {}
+    session.step()
+    monkeypatch.setattr(KVCache, what, failing)
+    for turn in range(500):
+        if turn == 5:
+            session.cancel(off)
+        for event in session.step():
+            events.setdefault(id(event.handle), []).append(event)
+        if not session.busy:
+            break
+    assert calls
+    for handle, wanted in zip(handles, expected, strict=True):
+        same(handle.generation(), wanted)
+        assert events[id(handle)][-1].generation is not None
 
 
 def test_what_cannot_be_taken_on_is_refused_at_once(model):

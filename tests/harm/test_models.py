@@ -246,7 +246,7 @@ WRONG = {
     "export runs/tiny/release out.gguf --format gguf": ["OUT is a folder"],
     "chat nowhere": ["nowhere: no such folder"],
     "chat docs": ["docs: no config.json in it, so not a model"],
-    "chat runs/tiny/corpus": ["no config.json in it"],
+    "chat runs/tiny/corpus": ["runs/tiny/corpus: a corpus artefact, which can't be asked anything"],
     "chat runs/tiny/release": ["no chat template", "--raw"],
     "chat runs/tiny/release --raw --temperature -1": ["Invalid value for '--temperature'"],
     "evaluate runs/tiny/release": ["a folder, not a recipe", "--tasks a,b"],

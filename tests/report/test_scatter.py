@@ -6,7 +6,7 @@ import math
 import re
 import xml.etree.ElementTree as ET
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bedplate.report.scatter import Point, scatter_plot
@@ -38,6 +38,7 @@ def overlap(one, other):
 @given(
     st.lists(st.tuples(st.floats(1e-7, 1.0), st.floats(0, 100), st.floats(0, 20)), min_size=1, max_size=13, unique=True)
 )
+@example([(x, float(x == 0.51), 0.0) for x in (0.5, 0.25, 0.375, 0.8125, 0.51, 0.625, 0.125, 0.75, 0.875, 1e-5)])
 def test_names_lie_neither_on_each_other_nor_outside(places):
     points = [
         Point(f"way-{n:02d} (encoder)", x, y, y - half, y + half, kind=f"kind {n % 2}", emphasis=n == 3)
@@ -78,3 +79,20 @@ def test_the_emphasised_point_is_ringed():
     rings = [c for c in plot([Point("a", 1, 1), Point("b", 2, 2, emphasis=True)]).iter(f"{SVG}circle")
              if "fill:none" in c.get("style")]  # fmt: skip
     assert len(rings) == 1
+
+
+def test_a_name_that_stands_nearer_to_another_point_has_a_line_to_its_own():
+    points = [Point("ringed (encoder)", 1.0, 50.0, 45.0, 55.0, emphasis=True), Point("probe", 1.15, 50.0, 45.0, 55.0),
+              Point("lora (encoder)", 2.0, 50.0, 45.0, 55.0), Point("far", 100.0, 0.0)]  # fmt: skip
+    root = plot(points, log_x=True)
+    rings = {c.find(f"{SVG}title").text.split(":")[0]: (float(c.get("cx")), float(c.get("cy")))
+             for c in root.iter(f"{SVG}circle") if c.find(f"{SVG}title") is not None}  # fmt: skip
+    lines = [(float(line.get("x1")), float(line.get("y1"))) for line in root.iter(f"{SVG}line")
+             if "stroke-width:0.7" in line.get("style")]  # fmt: skip
+    for name, (left, top, right, bottom) in names(root, points).items():
+
+        def far(place, left=left, top=top, right=right, bottom=bottom):
+            return abs(place[0] - min(max(place[0], left), right)) + abs(place[1] - min(max(place[1], top), bottom))
+
+        nearest = min(rings, key=lambda other, far=far: far(rings[other]))
+        assert nearest == name or rings[name] in lines, name

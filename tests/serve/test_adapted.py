@@ -203,6 +203,16 @@ def test_classes_and_scores(server, paths, name):
     )
 
 
+def test_a_text_that_cannot_be_classified_is_named(server):
+    """And neither the client nor the log is told more of it than its length."""
+    answer = server.post("/v1/classify", {"model": "zero-shot", "input": ["a pear", "secretword " * 2000]})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["param"]) == (400, "input[1]")
+    assert "22000 characters" in error["message"]
+    assert "secretword" not in answer.text + "".join(server.said)
+    assert server.idle()
+
+
 def test_grounded_answers_carry_their_citations(server, paths, folder):
     """As in this process, whole and streamed; each citation is what stands there in the document."""
     options = {"max_tokens": 24, "temperature": 0}

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import socket
 
 import httpx2 as httpx
 import openai
 import pytest
+
+from bedplate.errors import UserError
+from bedplate.serve.server import serve
 
 HI = [{"role": "user", "content": "hi"}]
 ENDLESS = {"model": "endless", "messages": HI, "max_tokens": 900_000, "temperature": 0}
@@ -97,6 +101,33 @@ def test_a_silent_connection_is_closed(small):
         assert connection.recv(4096) == b""
 
 
+@pytest.mark.slow
+def test_a_connection_that_was_used_and_then_begins_a_request_is_closed_too(small):
+    host, port = small.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=25) as connection:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert b"200 OK" in connection.recv(4096)
+        connection.sendall(b"G")
+        assert connection.recv(4096) == b""
+
+
+@pytest.mark.slow
+def test_a_stream_that_nobody_reads_gives_its_slots_back(endless, serving):
+    """Its time is up although sending hangs; other clients are answered then."""
+    call = "serve([sys.argv[1]], port=0, slots=2, max_queue=1, request_timeout=12, drain_timeout=3, dtype='float32')"
+    with serving(endless, program=call) as server:
+        host, port = server.url.removeprefix("http://").split(":")
+        body = json.dumps(ENDLESS | {"stream": True, "logprobs": True, "top_logprobs": 20, "n": 2}).encode()
+        with socket.socket() as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.connect((host, int(port)))
+            head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
+            connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+            assert server.eventually(lambda h: h["active"] == 2)
+            assert server.idle(20)
+            assert server.client().chat.completions.create(**(ENDLESS | {"max_tokens": 2})).choices
+
+
 @pytest.mark.parametrize(
     ("host", "status"),
     [
@@ -166,6 +197,14 @@ def test_without_it_everything_is_shut(locked, header):
         assert answer.status_code == 401
         assert answer.json()["error"]["code"] == "invalid_api_key"
         assert "s3cret" not in answer.text
+
+
+def test_a_key_that_no_header_can_carry_is_refused_at_once(monkeypatch):
+    for key in ("schlüssel", "a\nb"):
+        monkeypatch.setenv("TEST_KEY", key)
+        with pytest.raises(UserError, match="TEST_KEY holds characters") as caught:
+            serve(["nothing"], key_env="TEST_KEY")
+        assert key not in str(caught.value)
 
 
 def test_health_and_page_are_open_and_tell_no_names(locked):

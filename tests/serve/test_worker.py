@@ -162,6 +162,57 @@ def test_a_computation_that_fails_fails_alone(model):
     assert text == model.generate([[5, 6]], LONG)[0].text
 
 
+def test_where_the_thread_dies_nobody_waits_for_ever(model, monkeypatch):
+    """Those in it, those on their way in and those who come later are told."""
+
+    def endless():
+        while True:
+            yield
+
+    async def script(worker, lane):
+        ticket = lane.submit([5, 6], LONG)
+        computing = asyncio.ensure_future(worker.compute(endless()))
+        await anext(ticket.events())
+
+        def die():
+            raise SystemExit
+
+        monkeypatch.setattr(lane, "turn", die)
+        later = lane.submit([5, 6], LONG)
+        for waiting in (text_of(ticket), computing, text_of(later), text_of(lane.submit([5], LONG))):
+            with pytest.raises(ApiError) as caught:
+                await waiting
+            assert caught.value.status == 503
+        assert not worker.alive
+        with pytest.raises(ApiError):
+            await worker.compute(endless())
+
+    _, reports = working(script, model)
+    assert "SystemExit" in reports[0]
+
+
+def test_a_ticket_that_nobody_reads_is_ended(model, monkeypatch):
+    monkeypatch.setattr("bedplate.serve.worker.BEHIND", 20)
+
+    async def script(worker, lane):
+        ticket = lane.submit([5, 6], LONG)
+        while not ticket.cancelled:
+            await asyncio.sleep(0.01)
+        with pytest.raises(ApiError, match="too slowly"):
+            await text_of(ticket)
+        return await text_of(lane.submit([5, 6], SamplingParams(max_tokens=5))), lane.session.active
+
+    (text, active), _ = working(script, model)
+    assert text == model.generate([[5, 6]], SamplingParams(max_tokens=5))[0].text
+    assert active == 0
+
+
+def test_what_can_never_be_let_in_is_not_told_to_come_back():
+    with pytest.raises(ApiError, match=r"6 answers .* takes on 5") as caught:
+        Admission(2, 3).enter(6)
+    assert caught.value.status == 400
+
+
 def test_admission_counts_and_gives_back():
     admission = Admission(2, 3)
     places = [admission.enter(2), admission.enter(3)]

@@ -10,7 +10,7 @@ import pytest
 from bedplate.adapt.ways import TaskConfig
 from bedplate.console import Console
 from bedplate.ledger import produce
-from bedplate.tasks.docstrings import documented, prose, without_name
+from bedplate.tasks.docstrings import documented, name_parts, prose, without_name
 from bedplate.tasks.python_docs import PYTHON_DOCS, PythonDocsConfig
 from bedplate.tasks.task_file import load_task
 
@@ -34,8 +34,13 @@ def test_it_is_a_task_of_twenty_modules(docs):
 
 
 def test_no_text_names_its_module(docs):
+    """Neither as a word nor as words of a name: of `RawConfigParser` every part and every row of parts is looked at."""
     for row in lines(docs.path / "task.jsonl"):
         assert not re.search(rf"\b{row['label']}\b", row["text"], re.IGNORECASE), row
+        for name in re.findall(r"\w+", row["text"]):
+            spans = name_parts(name)
+            parts = {name[i:j].lower() for n, (i, _) in enumerate(spans) for _, j in spans[n:]}
+            assert row["label"] not in parts | {part.replace("_", "") for part in parts}, row
         assert row["of"].startswith(row["label"] + ".")
 
 
@@ -87,3 +92,25 @@ def test_prose_leaves_sessions_out_and_names_go():
     doc = "Copy a tree.\n\n>>> shutil.copytree(a, b)\n'b'\n\nSee shutil.move, Shutil and shutils."
     assert prose(doc, 6) == "Copy a tree. See shutil.move, Shutil"
     assert without_name(prose(doc, 20), "shutil") == "Copy a tree. See move, and shutils."
+
+
+@pytest.mark.parametrize(
+    ("text", "module", "left"),
+    [
+        ("Raise BdbQuit now.", "bdb", "Raise Quit now."),
+        ("An HTTPConnection, an http_open or HTTP2", "http", "An Connection, an open or 2"),
+        ("RawConfigParser and a ConfigParser.", "configparser", "Raw and a"),
+        ("TextIOWrapper, IOBase, StringIO; ratio, audio", "io", "TextWrapper, Base, String; ratio, audio"),
+        ("Base64Error, b64decode", "base64", "Error, b64decode"),
+        ("a_json_file, json_, _json", "json", "a_file, ,"),
+        ("secure, naïve-re, rére", "re", "secure, naïve-, rére"),
+        ("https and emails stay", "http", "https and emails stay"),
+    ],
+)
+def test_a_modules_name_goes_out_of_names_too(text: str, module: str, left: str):
+    assert without_name(text, module) == left
+
+
+def test_parts_of_names():
+    name = "HTTPConnection_v2IOBase"
+    assert [name[i:j] for i, j in name_parts(name)] == ["HTTP", "Connection", "v", "2", "IO", "Base"]

@@ -168,6 +168,19 @@ def test_missing_and_empty_fields_are_named(tmp_path):
     refused(tmp_path / "g.jsonl", [*values, {"text": "\ud800", "label": "tool"}], "line 61", "surrogate")
 
 
+def test_only_an_answer_may_be_empty(tmp_path):
+    asked = [{"question": f"Which is number {n}?", "answer": "" if n % 3 else "one"} for n in range(30)]
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in asked))
+    task = load_task(TaskConfig(file=str(path)))
+    assert {e.target for e in (*task.train, *task.validation, *task.test)} == {"", "one"}
+    refused(tmp_path / "b.jsonl", [*asked, {"question": " ", "answer": "x"}], "line 31", '"question" is empty')
+    refused(tmp_path / "c.jsonl", [*asked, {"question": "x", "answer": None}], "line 31", '"answer" holds null')
+    refused(tmp_path / "d.jsonl", [*rows(), {"text": "x", "label": ""}], "line 61", '"label" is empty')
+    turns = [{"role": "user", "content": "x"}, {"role": "assistant", "content": " "}]
+    refused(tmp_path / "e.jsonl", [{"messages": turns}], "line 1", "an empty message")
+
+
 def test_classes_that_cant_be_learnt_are_refused(tmp_path):
     refused(tmp_path / "a.jsonl", [{**row, "label": "tool"} for row in rows()], "one class, 'tool'")
     refused(tmp_path / "b.jsonl", [*rows(), {"text": rows()[0]["text"].upper(), "label": "animal"}],

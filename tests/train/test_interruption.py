@@ -91,7 +91,10 @@ def test_a_second_signal_stops_at_once(make_runner):
     runner = make_runner(batch=2048, length=512, steps=50, micro_batch=16)
     process = runner.start()
     read_until(process, "matrix rate")
-    time.sleep(0.5)
+    while not list(runner.folder.glob("run.partial-*/metrics.jsonl")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    time.sleep(0.5)  # from there to the first step is an instant
     process.send_signal(signal.SIGINT)
     read_until(process, "finishing this step")
     began = time.monotonic()

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from bedplate.adapt.endpoint_http import EndpointError, Transport
@@ -24,6 +27,48 @@ class Spent:
     completion_tokens: int = 0
     unknown: int = 0
 
+    def __sub__(self, earlier: Spent) -> Spent:
+        """What has been asked since."""
+        return Spent(
+            self.requests - earlier.requests,
+            self.prompt_tokens - earlier.prompt_tokens,
+            self.completion_tokens - earlier.completion_tokens,
+            self.unknown - earlier.unknown,
+        )
+
+
+@dataclass
+class Bill:
+    """What several endpoints were asked together."""
+
+    spent: Spent = Spent()
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add(self, usage: Usage | None) -> None:
+        """One reply more; None where it didn't say."""
+        with self._lock:
+            s = self.spent
+            self.spent = Spent(
+                s.requests + 1,
+                s.prompt_tokens + (usage.prompt_tokens if usage else 0),
+                s.completion_tokens + (usage.completion_tokens if usage else 0),
+                s.unknown + (usage is None),
+            )
+
+
+_bill: ContextVar[Bill | None] = ContextVar("_bill", default=None)
+
+
+@contextmanager
+def billed() -> Iterator[Bill]:
+    """What is asked of every endpoint that is made inside: fitting makes its own, and so does what it opens."""
+    bill = Bill()
+    token = _bill.set(bill)
+    try:
+        yield bill
+    finally:
+        _bill.reset(token)
+
 
 @dataclass(frozen=True)
 class Echo:
@@ -39,20 +84,26 @@ class EndpointBase:
     def __init__(self, config: EndpointConfig) -> None:
         self.config = config
         self.name = config.model
-        self.spent = Spent()
+        self._own, self._shared = Bill(), _bill.get()
         self._http = Transport(config.url, key=config.key, timeout=config.timeout, retries=config.retries)
-        self._lock = threading.Lock()
         self._limit_name = "max_tokens"
+        self._stream_options = True
+
+    @property
+    def spent(self) -> Spent:
+        """What this one has been asked so far."""
+        return self._own.spent
 
     def generate(self, messages: Sequence[Message], params: SamplingParams | None = None) -> Answer:
         """Raises EndpointError (a UserError)."""
         reply = self._ask("chat/completions", {"messages": [dict(m) for m in messages]}, params or SamplingParams())
+        usage = self._count(reply)
         choice = self._choice(reply, "chat/completions")
         message = choice.get("message")
         text = message.get("content") if isinstance(message, dict) else None
         if not isinstance(text, str | None):
             raise self._strange("chat/completions", "choices[0].message.content isn't a text")
-        return Answer(text or "", self._count(reply), finish_reason=_finish(choice))
+        return Answer(text or "", usage, finish_reason=_finish(choice))
 
     def generate_many(
         self, conversations: Sequence[Sequence[Message]], params: SamplingParams | None = None
@@ -65,18 +116,22 @@ class EndpointBase:
         pieces: list[str] = []
         finish: FinishReason = "stop"
         last: Mapping[str, Any] = {}
-        for event in self._http.events("chat/completions", self._body(body, params or SamplingParams())):
-            if event.get("usage"):
-                last = event
-            choices = event.get("choices")
-            if not choices or not isinstance(choices, list) or not isinstance(choices[0], dict):
-                continue
-            finish = _finish(choices[0])
-            piece = (choices[0].get("delta") or {}).get("content")
-            if isinstance(piece, str) and piece:
-                pieces.append(piece)
-                yield piece
-        return Answer("".join(pieces), self._count(last), finish_reason=finish)
+        events = self._events(body, params or SamplingParams())
+        try:
+            for event in events:
+                if event.get("usage"):
+                    last = event
+                choices = event.get("choices")
+                if not choices or not isinstance(choices, list) or not isinstance(choices[0], dict):
+                    continue
+                finish = _finish(choices[0])
+                piece = (choices[0].get("delta") or {}).get("content")
+                if isinstance(piece, str) and piece:
+                    pieces.append(piece)
+                    yield piece
+        finally:  # a stream that is broken off was paid for too; what for, nobody says
+            usage = self._count(last)
+        return Answer("".join(pieces), usage, finish_reason=finish)
 
     def echo(self, texts: Sequence[str], starts: Sequence[int]) -> list[Echo]:
         """How likely the model finds each text from its character `start` on, by /v1/completions with `echo`.
@@ -104,6 +159,7 @@ class EndpointBase:
         path = "completions"
         # One token is asked for: servers differ on whether they allow none. It lies beyond the text's end.
         reply = self._ask(path, {"prompt": text, "echo": True, "logprobs": 1}, SamplingParams(max_tokens=1))
+        self._count(reply)
         logprobs = self._choice(reply, path).get("logprobs")
         if not isinstance(logprobs, dict):
             raise self._strange(path, "no choices[0].logprobs, so `echo` isn't supported")
@@ -114,7 +170,6 @@ class EndpointBase:
         wanted = [v for v, o in pairs if o >= start]
         if not wanted or not all(isinstance(v, int | float) for v in wanted):
             raise self._strange(path, "the text isn't echoed with its log-probabilities")
-        self._count(reply)
         return Echo(tuple(float(v) for v in wanted), len(pairs))
 
     def _ask(self, path: str, body: dict[str, Any], params: SamplingParams) -> dict[str, Any]:
@@ -123,10 +178,34 @@ class EndpointBase:
         except EndpointError as error:
             if error.status == 404:
                 raise self._unknown_model(error) from error
-            if error.status == 400 and "max_completion_tokens" in error.problem and self._limit_name == "max_tokens":
-                self._limit_name = "max_completion_tokens"  # as newer models there want it called
+            if self._adapts(error):
                 return self._http.post(path, self._body(body, params))
             raise
+
+    def _events(self, body: dict[str, Any], params: SamplingParams) -> Iterator[dict[str, Any]]:
+        """The events of a stream that has begun. Usage is asked for: without that, servers don't state it."""
+        while True:
+            options = {"stream_options": {"include_usage": True}} if self._stream_options else {}
+            events = self._http.events("chat/completions", self._body(body | options, params))
+            try:
+                first = next(events, None)
+            except EndpointError as error:
+                if not self._adapts(error):
+                    raise
+            else:
+                return chain(() if first is None else (first,), events)
+
+    def _adapts(self, error: EndpointError) -> bool:
+        """Whether the server says that it wants a request put otherwise, and it now is."""
+        if error.status not in (400, 422):
+            return False
+        if "max_completion_tokens" in error.problem and self._limit_name == "max_tokens":
+            self._limit_name = "max_completion_tokens"  # as newer models there want it called
+            return True
+        if "stream_options" in error.problem and self._stream_options:
+            self._stream_options = False  # as older servers don't know it
+            return True
+        return False
 
     def _body(self, body: dict[str, Any], params: SamplingParams) -> dict[str, Any]:
         """The request. What isn't in the OpenAI API is sent only where it was asked for: servers refuse what they don't
@@ -152,16 +231,11 @@ class EndpointBase:
         """The usage that a reply states, added to what was spent; zeros, counted as unknown, where it states none."""
         stated = reply.get("usage")
         stated = stated if isinstance(stated, dict) else {}
-        read, written = stated.get("prompt_tokens"), stated.get("completion_tokens", 0)
+        read, written = stated.get("prompt_tokens"), stated.get("completion_tokens")
         usage = Usage(read, written) if isinstance(read, int) and isinstance(written, int) else None
-        with self._lock:
-            s = self.spent
-            self.spent = Spent(
-                s.requests + 1,
-                s.prompt_tokens + (usage.prompt_tokens if usage else 0),
-                s.completion_tokens + (usage.completion_tokens if usage else 0),
-                s.unknown + (usage is None),
-            )
+        self._own.add(usage)
+        if self._shared is not None:
+            self._shared.add(usage)
         return usage or Usage(0, 0)
 
     def _unknown_model(self, error: EndpointError) -> EndpointError:

@@ -1,11 +1,13 @@
 """JSON over HTTP to somebody else's server: tries again what may pass, waits as it is told, says what is wrong.
 
-The key goes into one header and nowhere else: not into errors, and never to another host (redirects are refused).
+The key goes into one header and nowhere else: not into errors and answers, even where the server sends it back, and
+never to another host (redirects are refused).
 """
 
 from __future__ import annotations
 
 import email.utils
+import html
 import http.client
 import json
 import os
@@ -29,6 +31,14 @@ LONGEST_WAIT_S = 60.0
 """No wait between tries is longer; a server that asks for more is given up."""
 MOST_BYTES = 64 * 2**20
 """Of one reply."""
+MOST_SAID = 1 << 20
+"""Bytes that are read of a refusal."""
+LONGEST_SAID, LONGEST_SHOWN = 500, 200
+"""Characters of a server's own message, and of what isn't JSON."""
+FEWEST_SECRET = 8
+"""Characters of a key that is hidden in answers too. A shorter one ("none", for servers that ask for no key) is a word
+that answers may well hold."""
+HIDDEN = "***"
 
 
 class EndpointError(UserError):
@@ -92,7 +102,7 @@ class Transport:
                         yield self._object(path, text.removeprefix("data:").encode())
             except (OSError, http.client.HTTPException) as error:
                 raise EndpointError(
-                    f"{self.shown}/{path}: the stream broke off: {_reason(error)}", "Ask again."
+                    f"{self.shown}/{path}: the stream broke off: {self._hidden(_reason(error))}", "Ask again."
                 ) from error
 
     def _tried(self, path: str, body: Mapping[str, Any] | None, take: Any, *, keep: bool = False) -> Any:
@@ -109,7 +119,7 @@ class Transport:
                 with closing(error):
                     failure = self._refused(error)
             except (OSError, http.client.HTTPException) as error:  # URLError and timeouts among them
-                failure = _Failure(_reason(error))
+                failure = _Failure(self._hidden(_reason(error)))
             if not failure.passing or attempt == self._retries:
                 break
             wait = _pause(attempt) if failure.wait is None else failure.wait
@@ -125,8 +135,33 @@ class Transport:
         data = None if body is None else json.dumps(body, ensure_ascii=False).encode()
         return urllib.request.Request(f"{self._url}/{path}", data=data, headers=headers)
 
+    def _key_itself(self) -> str:
+        """As it is sent: without the white space around it. Empty where there is none."""
+        return os.environ.get(self._key or "", "").strip()
+
+    def _hidden(self, text: str) -> str:
+        """What the server sent, without our key, however it has been quoted."""
+        secret = self._key_itself()
+        if not secret:
+            return text
+        quoted = json.dumps(secret)[1:-1]
+        ways = {secret, quoted, quoted.replace("/", "\\/"), html.escape(secret), urllib.parse.quote(secret, safe="")}
+        for way in sorted(ways, key=len, reverse=True):
+            text = text.replace(way, HIDDEN)
+        return text
+
+    def _without_key(self, value: Any) -> Any:
+        """JSON data likewise."""
+        if isinstance(value, str):
+            return self._hidden(value)
+        if isinstance(value, list):
+            return [self._without_key(item) for item in value]
+        if isinstance(value, dict):
+            return {self._hidden(name): self._without_key(item) for name, item in value.items()}
+        return value
+
     def _secret(self) -> str:
-        secret = os.environ.get(self._key or "", "").strip()
+        secret = self._key_itself()
         if not secret:
             raise EndpointError(
                 f"the environment variable {self._key}, which endpoint.key names, isn't set",
@@ -139,10 +174,7 @@ class Transport:
         return secret
 
     def _refused(self, error: urllib.error.HTTPError) -> _Failure:
-        said = _said(error)
-        secret = os.environ.get(self._key, "") if self._key else ""
-        if secret:
-            said = said.replace(secret, "***")
+        said = " ".join(self._hidden(_said(error)).split())[:LONGEST_SAID]  # hidden first: half a key is one too
         return _Failure(said, error.code, _retry_after(error.headers.get("Retry-After")), error.code in PASSING)
 
     def _error(self, path: str, failure: _Failure) -> EndpointError:
@@ -180,12 +212,12 @@ class Transport:
         except (ValueError, RecursionError):
             found = None
         if not isinstance(found, dict):
-            shown = raw[:200].decode("utf-8", errors="replace")
+            shown = self._hidden(raw.decode("utf-8", errors="replace"))[:LONGEST_SHOWN]
             raise EndpointError(
                 f"{self.shown}/{path}: answered with something that isn't a JSON object: {shown!r}",
                 "Check endpoint.url: it ends in /v1 for most servers.",
             )
-        return found
+        return found if len(self._key_itself()) < FEWEST_SECRET else {k: self._without_key(v) for k, v in found.items()}
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
@@ -213,9 +245,9 @@ def _read(response: Any, deadline: float) -> bytes:
 
 
 def _said(error: urllib.error.HTTPError) -> str:
-    """The server's own message, or the beginning of what it sent."""
+    """The server's own message, or what it sent: whole, with all that is in it."""
     try:
-        raw = error.read(1 << 16)
+        raw = error.read(MOST_SAID)
     except (OSError, http.client.HTTPException):
         return str(error.reason)
     try:
@@ -224,8 +256,7 @@ def _said(error: urllib.error.HTTPError) -> str:
         found = None
     inner = found.get("error", found.get("message", found.get("detail"))) if isinstance(found, dict) else None
     message = inner.get("message") if isinstance(inner, dict) else inner
-    text = message if isinstance(message, str) else raw.decode("utf-8", errors="replace")
-    return " ".join(text.split())[:500]
+    return message if isinstance(message, str) else raw.decode("utf-8", errors="replace")
 
 
 def _reason(error: Exception) -> str:

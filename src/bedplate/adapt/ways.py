@@ -10,6 +10,7 @@ from bedplate.config import Config
 
 Kind = Literal["prompt", "probe", "adapter", "model", "baseline"]
 
+
 class _Way(Config):
     """name: what reports call it."""
 
@@ -209,5 +210,7 @@ def described(way: Any) -> str:
     """What reports call a way: its name, or the way with what tells it from its like."""
     if way.name:
         return str(way.name)
-    extra = {"few-shot": getattr(way, "examples", ""), **dict.fromkeys(TUNED, getattr(way, "tune", ""))}.get(way.way, "")
+    extra = {"few-shot": getattr(way, "examples", ""), **dict.fromkeys(TUNED, getattr(way, "tune", ""))}.get(
+        way.way, ""
+    )
     return f"{way.way} ({extra})" if extra else str(way.way)

@@ -74,17 +74,16 @@ class Batch:
 
     @torch.inference_mode()
     def keep(self, rows: Sequence[int]) -> None:
-        """Let go of all rows but these, which are in order."""
+        """Let go of all rows but these, which are in order. Where it fails, for want of memory, the batch is lost."""
         if len(rows) == len(self._lengths):
             return
-        self._lengths = [self._lengths[row] for row in rows]
-        if not rows:
-            self._cache = None
-        elif self._cache is not None:
-            self._cache.select(torch.tensor(rows, device=self._model.device))
-            longest = max(self._lengths)
-            if self._cache.length - longest > max(PADDING, longest // 4):  # only those that left needed so much
-                self._cache = KVCache.joined([(self._cache, longest)], longest + PADDING)
+        lengths, cache = [self._lengths[row] for row in rows], self._cache if rows else None
+        if cache is not None:
+            cache.select(torch.tensor(rows, device=self._model.device))
+            longest = max(lengths)
+            if cache.length - longest > max(PADDING, longest // 4):  # only those that left needed so much
+                cache = KVCache.joined([(cache, longest)], longest + PADDING)
+        self._lengths, self._cache = lengths, cache
         self._set_starts()
 
     def _join(self, parts: list[tuple[KVCache, int]], lengths: list[int], room: int) -> None:

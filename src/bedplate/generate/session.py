@@ -195,7 +195,7 @@ class Session:
             logits = self._batch.add([r.history for r in joining], self._room(joining))
             return self._joined(joining, logits)
         except (RuntimeError, MemoryError) as error:
-            self._batch.keep(list(range(before)))
+            self._drop_from(before)
             if len(joining) == 1:
                 return [Event(joining[0], "", error=_failed(error))]
             return [event for request in joining for event in self._read_whole([request])]
@@ -213,7 +213,7 @@ class Session:
             return self._joined([request], logits)
         except (RuntimeError, MemoryError) as error:
             self._half = None
-            self._batch.keep(list(range(before)))
+            self._drop_from(before)
             return [Event(request, "", error=_failed(error))]
 
     def _room(self, joining: Sequence[Request]) -> int:
@@ -221,28 +221,28 @@ class Session:
 
     def _joined(self, joining: list[Request], logits: Tensor) -> list[Event]:
         """The first tokens of the batch's new last rows."""
-        tokens, events = self._choose(_sampler(self._model, joining), logits, joining)
-        self._active, self._tokens = self._active + joining, torch.cat((self._tokens, tokens))
-        self._sampler = None
-        self._leave_ended(events)
-        return events
+        tokens, chosen = choose(_sampler(self._model, joining), logits, joining)
+        self._tokens = torch.cat((self._tokens, tokens))
+        self._active, self._sampler = self._active + joining, None
+        return self._accepted(chosen, joining)
 
     # -- decoding ----------------------------------------------------------------------------------------------------
 
     def _decode(self) -> list[Event]:
         self._set_back_beyond_memory()
-        self._sampler = self._sampler or _sampler(self._model, self._active)
+        if not self._active:
+            return []
         try:
+            self._sampler = self._sampler or _sampler(self._model, self._active)
             logits = self._batch.step(self._tokens)
-            self._tokens, events = self._choose(self._sampler, logits, self._active)
+            self._tokens, chosen = choose(self._sampler, logits, self._active)
         except (RuntimeError, MemoryError) as error:
             return self._recover(error)
-        self._leave_ended(events)
-        return events
+        return self._accepted(chosen, self._active)
 
-    def _choose(self, sampler: Sampler, logits: Tensor, requests: Sequence[Request]) -> tuple[Tensor, list[Event]]:
-        """The next tokens [B] and their events, one for each request in order."""
-        tokens, chosen = choose(sampler, logits, requests)
+    def _accepted(self, chosen: Sequence[Token], requests: Sequence[Request]) -> list[Event]:
+        """The events of the requests' next tokens, in order. Nothing fails from here on: a token that was accepted
+        is told of. Requests that have ended leave the batch."""
         events = []
         for request, token in zip(requests, chosen, strict=True):
             if math.isnan(token.logprob):
@@ -251,7 +251,8 @@ class Session:
             piece = request.accept(token.id, token.logprob, token.top)
             ended = request.finish_reason is not None
             events.append(Event(request, piece, token, request.generation() if ended else None))
-        return tokens, events
+        self._leave_ended(events)
+        return events
 
     def _leave_ended(self, events: Sequence[Event]) -> None:
         ended = {id(e.handle) for e in events if e.generation is not None or e.error is not None}
@@ -260,12 +261,28 @@ class Session:
             self._leave([row for row, request in enumerate(self._active) if id(request) not in ended])
 
     def _leave(self, staying: list[int]) -> None:
-        """All rows but these go."""
+        """All rows but these go. Where the memory isn't enough for that, those that stay are read again."""
         if len(staying) == len(self._active):
             return
-        self._batch.keep(staying)
-        self._active, self._tokens = [self._active[row] for row in staying], self._tokens[staying]
-        self._sampler = None
+        active = [self._active[row] for row in staying]
+        try:
+            self._batch.keep(staying)
+            self._active, self._tokens, self._sampler = active, self._tokens[staying], None
+        except (RuntimeError, MemoryError):
+            self._set_back(active)
+
+    def _drop_from(self, row: int) -> None:
+        """The batch's rows from this one on go, which belong to no active request yet."""
+        try:
+            self._batch.keep(list(range(row)))
+        except (RuntimeError, MemoryError):
+            self._set_back(self._active)
+
+    def _set_back(self, requests: Sequence[Request]) -> None:
+        """The batch is given up, and these are read again before all others."""
+        self._waiting.extendleft(reversed(requests))
+        self._batch, self._active = Batch(self._model), []
+        self._tokens, self._sampler = _no_tokens(self._model), None
 
     def _set_back_beyond_memory(self) -> None:
         if self._cache_tokens is None:
@@ -279,12 +296,10 @@ class Session:
         """The step failed, for want of memory or by the doing of one row that nobody can tell. All are set back, and
         half as many are tried together; one that fails alone has failed."""
         failed = self._active
-        self._batch, self._active = Batch(self._model), []
-        self._tokens, self._sampler = _no_tokens(self._model), None
+        self._set_back(failed if len(failed) > 1 else ())
         if len(failed) == 1:
             return [Event(failed[0], "", error=_failed(error))]
         self._most = max(1, len(failed) // 2)
-        self._waiting.extendleft(reversed(failed))
         return []
 
 

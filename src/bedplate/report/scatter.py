@@ -19,6 +19,8 @@ LETTER = 6.7
 """Width of a letter of 12-pixel type, on average and rounded up; names are made room for by it."""
 LINE = 14
 RADIUS = 5.0
+RING = 9.0
+COLUMN = 24
 LONGEST_NAME = 34
 
 
@@ -66,8 +68,8 @@ def scatter_plot(
     for point in shown:
         parts += _error_bar(frame, point)
     boxes = _places(frame, shown)
-    for point, box in zip(shown, boxes, strict=True):
-        parts += _leader(frame, point, box)
+    for number, box in enumerate(boxes):
+        parts += _leader(frame, shown, number, box)
     for point in shown:
         parts += _mark(frame, point, kinds, x_label)
     for point, box in zip(shown, boxes, strict=True):
@@ -98,6 +100,14 @@ class _Box:
         high = min(self.bottom, other.bottom) - max(self.top, other.top)
         return wide * high if wide > 0 and high > 0 else 0.0
 
+    def nearest(self, x: float, y: float) -> tuple[float, float]:
+        """The place in the rectangle that is nearest to (x, y)."""
+        return min(max(x, self.left), self.right), min(max(y, self.top), self.bottom)
+
+    def distance(self, x: float, y: float) -> float:
+        near_x, near_y = self.nearest(x, y)
+        return math.hypot(near_x - x, near_y - y)
+
     def within(self, other: _Box) -> bool:
         return (
             self.left >= other.left
@@ -108,37 +118,64 @@ class _Box:
 
 
 def _places(frame: _Frame, points: Sequence[Point]) -> list[_Box]:
-    """A free rectangle for each name: as near as can be, clear of points and names, and of error bars if possible."""
+    """A free rectangle for each name: as near as can be, clear of points and names, nearer to its own point than to any
+    other and clear of error bars if possible."""
     inside = _Box(frame.left, frame.top, frame.right, frame.bottom)
-    marks = [_around(frame.x(p.x), frame.y(p.y), RADIUS + 2) for p in points]
     bars = [_bar_box(frame, p) for p in points if p.low is not None and p.high is not None]
     taken: list[_Box] = []
-    for point in points:
-        size = LETTER * min(len(point.name), LONGEST_NAME) + 4
-        best, least = None, math.inf
-        ring = RADIUS + 4 if point.emphasis else 0.0
-        for far, box in _candidates(frame.x(point.x), frame.y(point.y), size, ring):
-            cost = far + sum(12 for bar in bars if box.overlap(bar))
-            cost += 1000 * sum(box.overlap(other) for other in (*taken, *marks))
-            cost += 0 if box.within(inside) else 10_000
-            if cost < least:
-                best, least = box, cost
-        assert best is not None  # candidates are never none
-        taken.append(best)
+    for own, point in enumerate(points):
+        x, y = frame.x(point.x), frame.y(point.y)
+        width = LETTER * min(len(point.name), LONGEST_NAME) + 4
+        obstacles = [*taken, *(_around(frame.x(p.x), frame.y(p.y), _reach(p) + 2) for p in points)]
+
+        def cost(candidate: tuple[float, _Box], own: int = own, obstacles: list[_Box] = obstacles) -> float:
+            far, box = candidate
+            if not box.within(inside):
+                return 10_000 + far
+            covered = sum(box.overlap(other) for other in obstacles)
+            crossed = sum(1 for bar in bars if box.overlap(bar))
+            return far + 12 * crossed + 1000 * covered + (0 if _nearest(frame, points, box) == own else 10)
+
+        best = min(_beside(x, y, width, _reach(point)), key=cost)
+        if cost(best) >= 1000:  # a crowd, or a corner: wherever there is room
+            best = min(_anywhere(inside, x, y, width), key=cost)
+        taken.append(best[1])
     return taken
 
 
-def _candidates(x: float, y: float, width: float, ring: float) -> list[tuple[float, _Box]]:
+def _beside(x: float, y: float, width: float, reach: float) -> list[tuple[float, _Box]]:
     """(how far from beside the point, a rectangle for the name): to the right first, then around it, then further."""
     found = []
-    for step, distance in enumerate((RADIUS + 4, 16, 26, 38, 52, 68, 86, 106, 130)):
+    for step, distance in enumerate((4, 11, 21, 33, 47, 63, 81, 101)):
         for turn, angle in enumerate((0, 180, 30, -30, 150, -150, 60, -60, 120, -120, 90, -90)):
             across, down = math.cos(math.radians(angle)), -math.sin(math.radians(angle))
-            middle_x, middle_y = x + across * (distance + ring), y + down * (distance + ring)
+            middle_x, middle_y = x + across * (reach + distance), y + down * (reach + distance)
             left = middle_x - width * (1 - across) / 2
             top = middle_y - LINE / 2 + down * LINE / 2
             found.append((4.0 * step + 0.2 * turn, _Box(left, top, left + width, top + LINE)))
     return found
+
+
+def _anywhere(inside: _Box, x: float, y: float, width: float) -> list[tuple[float, _Box]]:
+    """Rectangles all over the frame, by their distance from the point."""
+    rows = range(int((inside.bottom - inside.top) // LINE))
+    columns = range(max(1, int((inside.right - inside.left - width) // COLUMN) + 1))
+    found = []
+    for left in (inside.left + COLUMN * column for column in columns):
+        for top in (inside.top + LINE * row for row in rows):
+            box = _Box(left, top, left + width, top + LINE)
+            found.append((box.distance(x, y), box))
+    return found
+
+
+def _nearest(frame: _Frame, points: Sequence[Point], box: _Box) -> int:
+    """Which point a reader would take the name in `box` for."""
+    return min(range(len(points)), key=lambda i: box.distance(frame.x(points[i].x), frame.y(points[i].y)))
+
+
+def _reach(point: Point) -> float:
+    """How far the point's mark goes from its middle."""
+    return RING if point.emphasis else RADIUS
 
 
 def _around(x: float, y: float, radius: float) -> _Box:
@@ -161,12 +198,13 @@ def _error_bar(frame: _Frame, point: Point) -> list[str]:
     return [f'<line x1="{x}" x2="{x}" y1="{low}" y2="{high}" {style}/>{ends}']
 
 
-def _leader(frame: _Frame, point: Point, box: _Box) -> list[str]:
-    """A line from a point to its name, where that stands apart."""
+def _leader(frame: _Frame, points: Sequence[Point], number: int, box: _Box) -> list[str]:
+    """A line from a point to its name, where that stands apart or nearer to another point."""
+    point = points[number]
     x, y = frame.x(point.x), frame.y(point.y)
-    near_x, near_y = min(max(x, box.left), box.right), min(max(y, box.top), box.bottom)
-    if math.hypot(near_x - x, near_y - y) <= 18:
+    if box.distance(x, y) <= _reach(point) + 10 and _nearest(frame, points, box) == number:
         return []
+    near_x, near_y = box.nearest(x, y)
     style = 'style="stroke:var(--muted,#5b6470);stroke-width:0.7"'
     return [f'<line x1="{x}" y1="{y}" x2="{near_x:.1f}" y2="{near_y:.1f}" {style}/>']
 
@@ -176,7 +214,7 @@ def _mark(frame: _Frame, point: Point, kinds: Sequence[str], x_label: str) -> li
     colour = _colour(kinds.index(point.kind) if point.kind else 0)
     text = f"{point.name}: {number_text(point.y)}{_interval(point)} at {x_label} {number_text(point.x)}"
     tip = f"<title>{escape(text)}</title>"
-    ring = f'<circle cx="{x}" cy="{y}" r="{RADIUS + 4}" style="fill:none;stroke:{colour};stroke-width:2"/>'
+    ring = f'<circle cx="{x}" cy="{y}" r="{RING}" style="fill:none;stroke:{colour};stroke-width:2"/>'
     return [
         *([ring] if point.emphasis else []),
         f'<circle cx="{x}" cy="{y}" r="{RADIUS}" style="fill:{colour}">{tip}</circle>',

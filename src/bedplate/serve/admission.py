@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from bedplate.serve.api_error import ApiError
+from bedplate.serve.api_error import ApiError, refused
 
 LONGEST_WAIT_S = 30
 
@@ -17,7 +17,15 @@ class Admission:
         self.slots, self.max_queue, self.load = slots, max_queue, 0
 
     def enter(self, count: int) -> Place:
-        """Room for `count` continuations. Raises a 429 `ApiError` where there isn't any."""
+        """Room for `count` continuations. Raises an `ApiError`: 429 where there isn't any now, 400 where there never
+        is."""
+        if count > self.slots + self.max_queue:
+            raise refused(
+                f"{count} answers are asked for at once, and this model takes on {self.slots + self.max_queue}: "
+                "ask for fewer",
+                "n",
+                "too_many_answers",
+            )
         if self.load + count > self.slots + self.max_queue:
             wait = min(LONGEST_WAIT_S, 1 + self.load // self.slots)
             raise ApiError(

@@ -20,6 +20,7 @@ from bedplate.serve.guard import Guard
 from bedplate.serve.page import page
 from bedplate.serve.service import Service
 from bedplate.serve.text_routes import classify, embed
+from bedplate.serve.worker import gone
 
 Handler = Callable[[Service, Request], Awaitable[Response]]
 
@@ -30,6 +31,8 @@ def application(service: Service, *, key: str | None, loopback: bool) -> Starlet
     def route(path: str, method: str, handler: Handler) -> Route:
         async def endpoint(request: Request) -> Response:
             try:
+                if method == "POST" and not service.worker.alive:
+                    raise gone()
                 return await handler(service, request)
             except ClientDisconnect:
                 return Response(status_code=GONE)
@@ -45,7 +48,7 @@ def application(service: Service, *, key: str | None, loopback: bool) -> Starlet
             yield
         finally:
             service.worker.stop()
-            service.pool.shutdown(wait=False, cancel_futures=True)
+            service.stop()
 
     return Starlette(
         routes=[

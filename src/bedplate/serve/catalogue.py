@@ -16,6 +16,7 @@ from bedplate.machine.probe import memory
 from bedplate.serve.admission import Admission
 from bedplate.serve.api_error import ApiError, refused
 from bedplate.serve.continuation import Writer
+from bedplate.serve.daemon_pool import DaemonPool
 from bedplate.serve.endpoint_writer import EndpointWriter
 from bedplate.serve.local_writer import LocalWriter
 from bedplate.serve.opening import Opener, is_adapted, streams_as_it_comes
@@ -27,13 +28,17 @@ _GREETING = "Ready?"
 
 @dataclass(frozen=True)
 class Served:
-    """A name and what it can be asked. admission: of embedding and classifying; a writer has its own."""
+    """A name and what it can be asked. admission: of embedding and classifying; a writer has its own. pool: where it
+    classifies, where that is a request to somebody else's server, `at_once` texts together; in the worker where
+    None."""
 
     name: str
     admission: Admission
     writer: Writer | None = None
     encoder: EncoderModel | None = None
     classifier: Classifier | None = None
+    pool: DaemonPool | None = None
+    at_once: int = 1
     created: int = field(default_factory=lambda: int(time.time()))
 
     @property
@@ -57,7 +62,7 @@ class Served:
             "abilities": self.abilities,
             "context": writer.context if isinstance(writer, LocalWriter) else None,
             "grounded": writer is not None and writer.holds,
-            "remote": isinstance(writer, EndpointWriter),
+            "remote": isinstance(writer, EndpointWriter) or self.pool is not None,
         }
 
 
@@ -79,6 +84,12 @@ class Catalogue:
     def capacity(self) -> int:
         """How many can be let in."""
         return sum(admission.slots + admission.max_queue for admission in self._admissions())
+
+    @property
+    def pools(self) -> list[DaemonPool]:
+        """The threads that wait for somebody else's server."""
+        writing = [s.writer.pool for s in self if isinstance(s.writer, EndpointWriter)]
+        return writing + [s.pool for s in self if s.pool is not None]
 
     def _admissions(self) -> Collection[Admission]:
         each = [s.admission for s in self] + [s.writer.admission for s in self if s.writer is not None]
@@ -117,12 +128,12 @@ class Catalogue:
             raise _cannot(served, "embed")
         return served.encoder, served.admission
 
-    def classifier(self, name: str) -> tuple[Classifier, Admission]:
+    def classifier(self, name: str) -> tuple[Classifier, Served]:
         """Raises where the model doesn't classify."""
         served = self.find(name)
         if served.classifier is None:
             raise _cannot(served, "classify")
-        return served.classifier, served.admission
+        return served.classifier, served
 
 
 _ROUTES = {
@@ -168,6 +179,9 @@ def _open(name: str, path: Path, opener: Opener, lanes: _Lanes, *, base: Path | 
     classifier = face if isinstance(face, Classifier) else None
     if classifier is not None:
         classifier.classify([_GREETING])
+        if (at_once := _concurrency(getattr(face, "base", None))) is not None:
+            pool = DaemonPool(1, "bedplate-classify")
+            return Served(name, aside, classifier=classifier, pool=pool, at_once=at_once)
     return Served(name, aside, writer=_writer(name, face, lanes), classifier=classifier)
 
 
@@ -183,15 +197,15 @@ def _writer(name: str, face: Any, lanes: _Lanes) -> Writer | None:
     holds = not streams_as_it_comes(face)
     if isinstance(face.base, LocalBase):
         return LocalWriter(name, *lanes.of(face.base.model), face=face, holds=holds)
-    admission = Admission(_concurrency(face.base), lanes.max_queue)
+    admission = Admission(_concurrency(face.base) or 1, lanes.max_queue)
     return EndpointWriter(name, face, admission, holds=holds)
 
 
-def _concurrency(base: Base) -> int:
-    """Requests that may be under way to an endpoint."""
+def _concurrency(base: Base | None) -> int | None:
+    """Requests that may be under way to an endpoint; None for what isn't one."""
     from bedplate.adapt.endpoint import EndpointBase
 
-    return base.config.concurrency if isinstance(base, EndpointBase) else 1
+    return base.config.concurrency if isinstance(base, EndpointBase) else None
 
 
 class _Lanes:

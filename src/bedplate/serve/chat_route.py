@@ -38,11 +38,12 @@ async def _answer(service: Service, body: bytes) -> Response:
     shape = ChatShape(asked.model, tokenizer)
     with Work(writer.admission.enter(asked.sampling.choices).leave) as work:
         ready = await service.off_loop(partial(writer.ready, asked.messages, asked.tools))
-        work.continuations = [writer.begin(ready, params, seed, service.off_loop) for seed in asked.sampling.seeds()]
+        begun = [writer.begin(ready, params, seed, service.off_loop) for seed in asked.sampling.seeds()]
+        work.under_way = begun
         if asked.stream:
-            events = _events(shape, work.continuations, usage=asked.usage, logprobs=asked.logprobs)
+            events = _events(shape, begun, usage=asked.usage, logprobs=asked.logprobs)
             return EventStream(events, explain=service.explain, on_end=work.hand_over(), timeout=service.timeout)
-        return JSONResponse(shape.whole(await collected(work.continuations)))
+        return JSONResponse(shape.whole(await collected(begun)))
 
 
 async def _events(

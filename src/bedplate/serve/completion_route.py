@@ -39,14 +39,16 @@ async def _answer(service: Service, body: bytes) -> Response:
     each = asked.sampling.choices
     with Work(writer.admission.enter(len(seeds)).leave) as work:
         prompts = await service.off_loop(lambda: _prompts(writer, asked))
-        if not asked.score:
-            tickets = [writer.lane.submit(prompts[i // each], params, seed) for i, seed in enumerate(seeds)]
-            work.continuations = [LocalContinuation(ticket) for ticket in tickets]
+        tickets = [
+            writer.lane.submit(prompts[i // each], params, seed) for i, seed in enumerate(seeds) if not asked.score
+        ]
+        begun = [LocalContinuation(ticket) for ticket in tickets]
+        work.under_way = begun
         if asked.stream:
-            events = _events(shape, work.continuations, each, usage=asked.usage)
+            events = _events(shape, begun, each, usage=asked.usage)
             return EventStream(events, explain=service.explain, on_end=work.hand_over(), timeout=service.timeout)
         echoes = [await _echo(service, writer, asked, i, p) for i, p in enumerate(prompts)] if asked.echo else None
-        choices = _scored(prompts, each) if asked.score else await collected(work.continuations)
+        choices = _scored(prompts, each) if asked.score else await collected(begun)
         return JSONResponse(shape.whole(choices, each, echoes))
 
 

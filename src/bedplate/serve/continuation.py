@@ -26,12 +26,20 @@ class Piece:
     answer: Answer | None = None
 
 
-class Continuation(Protocol):
-    """Belongs to the event loop. `cancel` may be called at any time, and again."""
-
-    def pieces(self) -> AsyncIterator[Piece]: ...
+class UnderWay(Protocol):
+    """What a request takes up. Belongs to the event loop. `cancel` may be called at any time, and again."""
 
     def cancel(self) -> None: ...
+
+    def when_over(self, call: Callable[[], None]) -> None:
+        """Call back, in the event loop, once it takes up nothing any more; after `cancel`."""
+        ...
+
+
+class Continuation(UnderWay, Protocol):
+    """An answer under way."""
+
+    def pieces(self) -> AsyncIterator[Piece]: ...
 
 
 class Given:
@@ -45,6 +53,9 @@ class Given:
 
     def cancel(self) -> None:
         pass
+
+    def when_over(self, call: Callable[[], None]) -> None:
+        call()
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
 
@@ -15,8 +16,12 @@ from bedplate.generate.params import SamplingParams
 from bedplate.serve.admission import Admission
 from bedplate.serve.api_error import ApiError, refused
 from bedplate.serve.continuation import Continuation, Given, OffLoop, Piece, Ready
+from bedplate.serve.daemon_pool import DaemonPool
 from bedplate.serve.local_writer import face_defaults, prepared_by
 from bedplate.serve.sampling_fields import MAX_TOKENS, Sampling
+
+BEHIND = 256
+"""Pieces that wait for a client to read; then the endpoint isn't read on either."""
 
 
 class EndpointWriter:
@@ -27,7 +32,7 @@ class EndpointWriter:
 
     def __init__(self, name: str, face: Answerer, admission: Admission, *, holds: bool) -> None:
         self.name, self.face, self.admission, self.holds = name, face, admission, holds
-        self.pool = ThreadPoolExecutor(admission.slots, thread_name_prefix="bedplate-endpoint")
+        self.pool = DaemonPool(admission.slots, "bedplate-endpoint")
 
     def ready(self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] | None) -> Ready:
         if tools or any(m["role"] == "tool" or m.get("tool_calls") for m in messages):
@@ -51,11 +56,13 @@ class EndpointContinuation:
         self._queue: asyncio.Queue[Piece | Exception] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
         self._wanted = True
-        self._job = writer.pool.submit(self._run)
+        self._room = threading.Semaphore(BEHIND)
+        self._job: Future[None] = writer.pool.submit(self._run)
 
     async def pieces(self) -> AsyncIterator[Piece]:
         while True:
             piece = await self._queue.get()
+            self._room.release()
             if isinstance(piece, Exception):
                 raise piece
             yield piece
@@ -64,7 +71,17 @@ class EndpointContinuation:
 
     def cancel(self) -> None:
         self._wanted = False
+        self._room.release()
         self._job.cancel()
+
+    def when_over(self, call: Callable[[], None]) -> None:
+        """Its thread can't be stopped while it waits for the endpoint: until then it is a request under way there."""
+
+        def over(_: Future[None]) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(call)
+
+        self._job.add_done_callback(over)
 
     # -- in a thread of the pool ---------------------------------------------------------------------------------------
 
@@ -89,5 +106,6 @@ class EndpointContinuation:
             self._put(error)
 
     def _put(self, piece: Piece | Exception) -> None:
+        self._room.acquire()
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is there to hear
             self._loop.call_soon_threadsafe(self._queue.put_nowait, piece)

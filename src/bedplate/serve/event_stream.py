@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Any
@@ -16,6 +17,10 @@ from bedplate.serve.continuation import Continuation, Piece
 
 HEARTBEAT_S = 15.0
 """A comment is sent where nothing else was for so long, lest something on the way takes the connection for dead."""
+FAREWELL_S = 2.0
+"""How long a client whose time is up may take to be told so."""
+BEHIND = 64
+"""Pieces that wait for a client to read; then what makes them has to."""
 
 
 class EventStream(Response):
@@ -42,27 +47,36 @@ class EventStream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         sending = asyncio.ensure_future(self._send(send))
         gone = asyncio.ensure_future(_gone(receive))
+        late = False
         try:
-            await asyncio.wait((sending, gone), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((sending, gone), timeout=self._timeout, return_when=asyncio.FIRST_COMPLETED)
+            late = not sending.done() and not gone.done()
             if sending.done():
                 sending.result()
         finally:
+            # The deadline stands outside of the sending, which hangs where the client doesn't read.
             await stopped(sending, gone)
             await self._events.aclose()
             self._on_end()
+        if late:
+            await self._tell_late(send)
+
+    async def _tell_late(self, send: Send) -> None:
+        """The last event of a stream whose time is up, if it can still be written; the server closes it either way."""
+        problem = ApiError(504, f"the answer took longer than the {self._timeout:g} s that a request may take")
+        with contextlib.suppress(TimeoutError, OSError):
+            async with asyncio.timeout(FAREWELL_S):
+                await send({"type": "http.response.body", "body": _data(problem.content()), "more_body": True})
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _send(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         lock = asyncio.Lock()
         beating = asyncio.ensure_future(_beat(send, lock))
         try:
-            async with asyncio.timeout(self._timeout):
-                async for event in self._events:
-                    await _send_line(send, lock, _data(event))
+            async for event in self._events:
+                await _send_line(send, lock, _data(event))
             await _send_line(send, lock, b"data: [DONE]\n\n")
-        except TimeoutError:
-            problem = ApiError(504, f"the answer took longer than the {self._timeout:g} s that a request may take")
-            await _send_line(send, lock, _data(problem.content()))
         except OSError:
             return  # the client has left
         except Exception as error:
@@ -74,14 +88,14 @@ class EventStream(Response):
 
 async def merged(continuations: Sequence[Continuation]) -> AsyncGenerator[tuple[int, Piece]]:
     """The pieces of all as they come, each with the number of its continuation. The first error ends it."""
-    queue: asyncio.Queue[tuple[int, Piece | Exception]] = asyncio.Queue()
+    queue: asyncio.Queue[tuple[int, Piece | Exception]] = asyncio.Queue(BEHIND)
 
     async def listen(number: int, continuation: Continuation) -> None:
         try:
             async for piece in continuation.pieces():
-                queue.put_nowait((number, piece))
+                await queue.put((number, piece))
         except Exception as error:
-            queue.put_nowait((number, error))
+            await queue.put((number, error))
 
     listeners = [asyncio.ensure_future(listen(i, c)) for i, c in enumerate(continuations)]
     try:

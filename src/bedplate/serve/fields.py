@@ -14,27 +14,34 @@ from typing import Any
 from bedplate.serve.api_error import ApiError, refused
 
 MAX_DEPTH = 64
-_BRACKETS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{}]', re.DOTALL)
+_BRACKETS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{}]', re.DOTALL)
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 def parsed(body: bytes) -> Fields:
-    """The fields of a request's body. Raises a 400 `ApiError` where it isn't a JSON object of harmless depth."""
+    """The fields of a request's body. Raises a 400 `ApiError` where it isn't a JSON object of harmless depth, in
+    UTF-8 (RFC 8259, section 8.1)."""
+    try:
+        text = body.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise refused(f"the body isn't JSON: {_reason(error)}") from None
     depth = deepest = 0
-    for found in _BRACKETS.finditer(body):
-        if (bracket := found.group()) in (b"[", b"{"):
+    for found in _BRACKETS.finditer(text):
+        if (bracket := found.group()) in ("[", "{"):
             depth += 1
             deepest = max(deepest, depth)
-        elif bracket in (b"]", b"}"):
+        elif bracket in ("]", "}"):
             depth -= 1
     if deepest > MAX_DEPTH:
         raise refused(f"the body is JSON nested {deepest} deep, and the limit is {MAX_DEPTH}")
     try:
-        content = json.loads(body, parse_constant=_no_constant)
+        content = json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise refused(f"the body isn't JSON: {_reason(error)}") from None
     if not isinstance(content, dict):
         raise refused("the body is JSON, but no object")
-    if where := _surrogate(content):
+    if _has_surrogate(content):
+        where = _surrogate(content)
         raise refused(f"{where}: has lone surrogates, which aren't Unicode text", where)
     return Fields(content)
 
@@ -157,15 +164,21 @@ def _reason(error: Exception) -> str:
     return "nested too deep" if isinstance(error, RecursionError) else str(error)[:100]
 
 
-def _surrogate(value: Any, where: str = "") -> str | None:
-    """Where a text has half a character (which JSON can write), as a path from the root; None where none has."""
+def _has_surrogate(value: Any) -> bool:
+    """Whether a text in it has half a character, which JSON can write."""
     if isinstance(value, str):
-        return (where or "the body") if any("\ud800" <= c <= "\udfff" for c in value) else None
-    inside: Any = ()
+        return _HALF.search(value) is not None
     if isinstance(value, dict):
-        inside = ((f"{where}.{k}" if where else k, v) for k, v in value.items())
-        if any(_surrogate(key) for key in value):
-            return where or "the body"
-    elif isinstance(value, list):
-        inside = ((f"{where}[{i}]", v) for i, v in enumerate(value))
-    return next((found for path, inner in inside if (found := _surrogate(inner, path))), None)
+        return any(map(_has_surrogate, value)) or any(map(_has_surrogate, value.values()))
+    return isinstance(value, list) and any(map(_has_surrogate, value))
+
+
+def _surrogate(value: Any, where: str = "") -> str:
+    """The path from the root to the first text that has one."""
+    if isinstance(value, dict) and not any(map(_has_surrogate, value)):
+        key = next(key for key, inner in value.items() if _has_surrogate(inner))
+        return _surrogate(value[key], f"{where}.{_shown(key)}" if where else _shown(key))
+    if isinstance(value, list):
+        index = next(i for i, inner in enumerate(value) if _has_surrogate(inner))
+        return _surrogate(value[index], f"{where}[{index}]")
+    return where or "the body"

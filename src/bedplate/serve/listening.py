@@ -16,7 +16,11 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from bedplate.errors import UserError
 
 SILENCE_S = 15.0
-"""A new connection that has sent no whole request head by then is closed."""
+"""A client that connected, or began a request, and has sent no whole request head by then is shown the door."""
+UNREAD_S = 60.0
+"""A connection whose client has read nothing of what waits for it for so long is cut."""
+LOOK_S = 3.0
+"""How often a connection is looked at."""
 MAX_HEAD = 32 * 2**10
 """Bytes of a request's line and headers."""
 IDLE_S = 30
@@ -48,15 +52,41 @@ def bound_socket(host: str, port: int) -> socket.socket:
 
 
 class ImpatientProtocol(H11Protocol):
-    """HTTP/1.1 as uvicorn has it, but a client that connects and then says nothing is shown the door."""
+    """HTTP/1.1 as uvicorn has it, but clients that neither ask on nor read hold no connection."""
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self.loop.call_later(SILENCE_S, self._close_if_silent)
+        self._awaited: float | None = self.loop.time()  # since when a request's head is
+        self._unread, self._unread_since = 0, self.loop.time()
+        self._look = self.loop.call_later(LOOK_S, self._look_at)
 
-    def _close_if_silent(self) -> None:
-        if self.cycle is None and not self.transport.is_closing():
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._look.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        # Any byte ends the time that uvicorn gives a connection between two requests: ours begins with it.
+        super().data_received(data)
+        if self._busy:
+            self._awaited = None
+        elif self._awaited is None:
+            self._awaited = self.loop.time()
+
+    @property
+    def _busy(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _look_at(self) -> None:
+        now, unread = self.loop.time(), self.transport.get_write_buffer_size()
+        if not unread or unread < self._unread:
+            self._unread_since = now
+        self._unread = unread
+        if now - self._unread_since > UNREAD_S:
+            self.transport.abort()
+            return
+        if self._awaited is not None and now - self._awaited > SILENCE_S and not self._busy:
             self.transport.close()
+        self._look = self.loop.call_later(LOOK_S, self._look_at)
 
 
 class Server(uvicorn.Server):

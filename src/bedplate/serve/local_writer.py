@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 from bedplate.adapt.face import Answer, Answerer, Message, Prepared
@@ -18,8 +17,6 @@ from bedplate.serve.api_error import ApiError, refused
 from bedplate.serve.continuation import Continuation, Given, OffLoop, Piece, Ready
 from bedplate.serve.sampling_fields import Sampling, model_defaults
 from bedplate.serve.worker import Lane, Ticket
-
-_PATH = re.compile(r"(^|[\s'\"(])[~.]{0,2}/[\w.-]")
 
 
 class LocalWriter:
@@ -61,6 +58,7 @@ class LocalWriter:
         wants_tools = bool(tools) or any(m["role"] == "tool" or m.get("tool_calls") for m in messages)
         if wants_tools and (self.face is not None or "tool" not in self.template):
             raise refused(f"model {self.name!r} knows no tools", "tools" if tools else "messages")
+        self._check_length(sum(len(str(m.get("content") or "")) for m in messages), "messages")
         prepared = Prepared(messages) if self.face is None else prepared_by(self.face, self.name, messages)
         if prepared.answer is not None:
             return Ready(prepared, [])
@@ -73,6 +71,7 @@ class LocalWriter:
     def ready_plain(self, prompt: str | list[int], param: str) -> list[int]:
         """The tokens of a text to be continued, as `generate` takes them."""
         if isinstance(prompt, str):
+            self._check_length(len(prompt), param)
             prompt = self.tokenizer.encode(prompt, post_process=True)
         if not prompt:
             bos = self.model.config.bos_token_id if self.model.tokenizer is None else self.model.tokenizer.bos_id
@@ -80,6 +79,24 @@ class LocalWriter:
                 raise refused(f"{param} is empty, and model {self.name!r} has no token to start from", param)
             prompt = [bos]
         return self.fitting(prompt, param)
+
+    @cached_property
+    def _most_characters(self) -> int | None:
+        """More than these no prompt of the context has; None where a token may stand for any number of them."""
+        tokenizer = self.model.tokenizer
+        if tokenizer is None or not tokenizer.byte_level:
+            return None
+        return self.context * max((len(tokenizer.token_bytes(i)) for i in range(tokenizer.vocab_size)), default=1)
+
+    def _check_length(self, characters: int, param: str) -> None:
+        """Raises a 400 for what can't fit in however few tokens, before any are made."""
+        most = self._most_characters
+        if most is not None and characters > most:
+            raise refused(
+                f"{param} has {characters} characters, and the context of model {self.name!r} is {self.context} tokens",
+                param,
+                "context_length_exceeded",
+            )
 
     def fitting(self, prompt: list[int], param: str) -> list[int]:
         """The prompt. Raises a 400 where it leaves no room for an answer, or has tokens that the model lacks."""
@@ -130,6 +147,9 @@ class LocalContinuation:
     def cancel(self) -> None:
         self._ticket.cancel()
 
+    def when_over(self, call: Callable[[], None]) -> None:
+        call()  # the worker frees the slot before its next turn
+
 
 class FinishedContinuation:
     """The answer of a ticket in one piece, once a face has finished it."""
@@ -146,14 +166,28 @@ class FinishedContinuation:
     def cancel(self) -> None:
         self._ticket.cancel()
 
+    def when_over(self, call: Callable[[], None]) -> None:
+        call()  # the worker frees the slot before its next turn
+
 
 def prepared_by(face: Answerer, name: str, messages: Sequence[Message]) -> Prepared:
-    """What a face makes of a conversation. Raises ApiError, which names no file, where it can't."""
+    """What a face makes of a conversation. Raises ApiError where it can't: what the face said isn't repeated, for it
+    may name files and quote the prompt."""
+    from bedplate.adapt.prompting import PromptAnswerer
+
+    if isinstance(face, PromptAnswerer) and messages[-1]["role"] != "user":
+        raise refused("messages: the last isn't a text from the user", "messages", "invalid_value")
+    questions = [m["content"] for m in messages if m["role"] == "user"]
+    if not questions or not questions[-1].strip():
+        raise refused("messages: there is no question from the user", "messages", "invalid_value")
     try:
         return face.prepare(messages)
+    except InputError as error:
+        raise refused(
+            f"messages can't be put to model {name!r}: they are too long for its context, or its template refuses them",
+            "messages",
+        ) from error
     except BedplateError as error:
-        if isinstance(error, InputError) and not _PATH.search(error.problem):
-            raise refused(error.problem, "messages") from error
         raise ApiError(500, f"model {name!r} couldn't prepare its answer; the server's log says why") from error
 
 

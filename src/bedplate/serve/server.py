@@ -151,6 +151,11 @@ def _key(key_env: str | None) -> str | None:
     key = os.environ.get(key_env, "").strip()
     if not key:
         raise UserError(f"the environment variable {key_env} is empty or isn't set", f"Set it: export {key_env}=...")
+    if not key.isascii() or not key.isprintable():
+        raise UserError(
+            f"the environment variable {key_env} holds characters that clients can't send in a header",
+            "Use a key of ASCII letters, digits and signs.",
+        )
     return key
 
 

@@ -6,13 +6,13 @@ import asyncio
 import secrets
 import traceback
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from bedplate.errors import InternalError, WeightsError
 from bedplate.serve.api_error import ApiError
 from bedplate.serve.catalogue import Catalogue
+from bedplate.serve.daemon_pool import DaemonPool
 from bedplate.serve.worker import Report, Worker
 
 T = TypeVar("T")
@@ -30,13 +30,16 @@ class Service:
     report: Report
     timeout: float
     draining: bool = False
-    pool: ThreadPoolExecutor = field(
-        default_factory=lambda: ThreadPoolExecutor(PREPARING, thread_name_prefix="bedplate-prepare")
-    )
+    pool: DaemonPool = field(default_factory=lambda: DaemonPool(PREPARING, "bedplate-prepare"))
 
     async def off_loop(self, work: Callable[[], T]) -> T:
         """The result of a blocking call, made in a thread."""
-        return await asyncio.get_running_loop().run_in_executor(self.pool, work)
+        return await asyncio.wrap_future(self.pool.submit(work))
+
+    def stop(self) -> None:
+        """End the threads that are at nothing; the others end with the process."""
+        for pool in (self.pool, *self.catalogue.pools):
+            pool.stop()
 
     def explain(self, error: Exception) -> ApiError:
         """What the client is told of an error."""
@@ -46,7 +49,7 @@ class Service:
             return error
         if isinstance(error, WeightsError):
             self.report(str(error))
-            return ApiError(500, error.problem)
+            return ApiError(500, "the model's numbers are broken; the server's log says more", code="broken_model")
         name = secrets.token_hex(4)
         trace = "".join(traceback.format_exception(error))
         self.report(f"error {name}\n{trace}")

@@ -12,18 +12,20 @@ import torch
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from bedplate.adapt.endpoint_http import EndpointError
 from bedplate.adapt.face import Classification, Classifier
+from bedplate.errors import InputError
 from bedplate.families.encoder_model import EncoderModel
-from bedplate.serve.api_error import refused
+from bedplate.serve.api_error import ApiError, refused
 from bedplate.serve.body import read_body, while_connected
 from bedplate.serve.fields import parsed
+from bedplate.serve.pool_job import PoolJob
 from bedplate.serve.service import Service
-from bedplate.serve.text_requests import EmbeddingRequest, read_classify, read_embedding
+from bedplate.serve.text_requests import ClassifyRequest, EmbeddingRequest, read_classify, read_embedding
+from bedplate.serve.work import Work
 
 EMBEDDING_TOKENS = 2048
 """Positions, padding included, that are embedded in one turn of the worker."""
-CLASSIFIED = 16
-"""Texts that are classified in one turn."""
 
 Vectors = npt.NDArray[np.float32]
 
@@ -94,9 +96,14 @@ def _embeddings(asked: EmbeddingRequest, ids: Sequence[Sequence[int]], vectors: 
 
 async def _classify(service: Service, body: bytes) -> Response:
     asked = await service.off_loop(lambda: read_classify(parsed(body)))
-    classifier, admission = service.catalogue.classifier(asked.model)
-    with admission.entered(1):
-        parts = await service.worker.compute(_classified(classifier, asked.texts))
+    classifier, served = service.catalogue.classifier(asked.model)
+    with Work(served.admission.enter(1).leave) as work:
+        if served.pool is None:
+            parts = await service.worker.compute(_classified(classifier, asked, 1))
+        else:
+            job = PoolJob(served.pool, _classified(classifier, asked, served.at_once))
+            work.under_way = [job]
+            parts = await job.result()
     data: list[dict[str, Any]] = []
     for part in parts:
         for label, scores in zip(part.labels, part.scores.tolist(), strict=True):
@@ -114,10 +121,26 @@ async def _classify(service: Service, body: bytes) -> Response:
     )
 
 
-def _classified(classifier: Classifier, texts: Sequence[str]) -> Generator[None, None, list[Classification]]:
+def _classified(
+    classifier: Classifier, asked: ClassifyRequest, at_once: int
+) -> Generator[None, None, list[Classification]]:
+    """at_once: texts in one turn; in the worker one, for others' tokens wait until it is over. Raises a 400 for a text
+    that can't be classified; it doesn't repeat what the classifier said, which may quote the text and name files."""
     parts = []
-    for start in range(0, len(texts), CLASSIFIED):
-        parts.append(classifier.classify(texts[start : start + CLASSIFIED]))
+    for start in range(0, len(asked.texts), at_once):
+        texts = asked.texts[start : start + at_once]
+        try:
+            parts.append(classifier.classify(texts))
+        except InputError:
+            where = f"input[{start}]" if len(texts) == 1 else "input"
+            longest = max(map(len, texts))
+            raise refused(
+                f"model {asked.model!r} can't classify {where}, most likely for its length of {longest} characters",
+                where,
+                "context_length_exceeded",
+            ) from None
+        except EndpointError as error:
+            raise ApiError(502, f"the server behind model {asked.model!r} didn't answer", code="upstream") from error
         yield
     return parts
 

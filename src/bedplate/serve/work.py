@@ -1,4 +1,4 @@
-"""`Work`: the continuations of one request and its place in the queue, which end together however it ends."""
+"""`Work`: what one request has under way and its place in the queue, which end together however it ends."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from collections.abc import Callable, Sequence
 from typing import Self
 
 from bedplate.serve.answers import Choice
-from bedplate.serve.continuation import Continuation
+from bedplate.serve.continuation import Continuation, UnderWay
 
 
 class Work:
-    """A context: at its end everything is cancelled and the place given back, unless a stream has taken it over."""
+    """A context: at its end everything is cancelled, and the place given back once nothing takes it up any more,
+    unless a stream has taken it over."""
 
     def __init__(self, leave: Callable[[], None]) -> None:
-        self.continuations: list[Continuation] = []
+        self.under_way: Sequence[UnderWay] = ()
         self._leave, self._handed_over = leave, False
 
     def hand_over(self) -> Callable[[], None]:
@@ -23,9 +24,19 @@ class Work:
         return self.end
 
     def end(self) -> None:
-        for continuation in self.continuations:
-            continuation.cancel()
-        self._leave()
+        left = len(self.under_way)
+        if not left:
+            self._leave()
+
+        def one_over() -> None:
+            nonlocal left
+            left -= 1
+            if not left:
+                self._leave()
+
+        for each in self.under_way:
+            each.cancel()
+            each.when_over(one_over)
 
     def __enter__(self) -> Self:
         return self

@@ -18,17 +18,22 @@ import queue
 import threading
 import traceback
 from collections.abc import AsyncIterator, Callable, Generator, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from bedplate.errors import InternalError
 from bedplate.families.model import Model
 from bedplate.generate.params import SamplingParams
 from bedplate.generate.session import Event, Handle, Session
+from bedplate.serve.api_error import ApiError
 
 T = TypeVar("T")
 
 PREFILL = 512
 """Prompt tokens read in one turn, when nobody gets a token: a quarter of a second for a small model on two cores."""
+
+BEHIND = 2048
+"""Tokens that wait for a client to read; a continuation that is further ahead is ended."""
 
 Report = Callable[[str], None]
 """Told of what nobody expected, with its trace: for the server's log, never for a client."""
@@ -62,7 +67,10 @@ class Ticket:
                 return
 
     def put(self, event: Event | Exception) -> None:
-        """Hand over an event; in the event loop."""
+        """Hand over an event; in the event loop. One whose client doesn't read its tokens is ended."""
+        if self._events.qsize() >= BEHIND and not isinstance(event, Exception):
+            self.cancel()
+            event = ApiError(408, "the answer was read too slowly, and was broken off", code="read_too_slowly")
         self._events.put_nowait(event)
 
 
@@ -119,6 +127,11 @@ class Lane:
         if ticket.handle is not None and self._tickets.pop(id(ticket.handle), None) is not None:
             self.session.cancel(ticket.handle)
 
+    def give_up(self) -> list[tuple[Ticket, Event | Exception]]:
+        """Everybody in it is told that there will be no more."""
+        failed, self._tickets = self._tickets, {}
+        return [(ticket, gone()) for ticket in failed.values()]
+
     def _new_session(self) -> Session:
         session = Session(self.model, self.slots, prefill=PREFILL, cache_tokens=self._cache_tokens)
         self.slots = session.slots
@@ -134,6 +147,7 @@ class Worker:
         self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._computations: list[_Computation] = []
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._over, self._ending = False, threading.Lock()
         self._thread = threading.Thread(target=self._run, name="bedplate-worker", daemon=True)
 
     def lane(self, model: Model, slots: int, cache_tokens: int | None = None) -> Lane:
@@ -154,11 +168,13 @@ class Worker:
 
     @property
     def alive(self) -> bool:
-        return self._thread.is_alive()
+        return self._thread.is_alive() and not self._over
 
     def post(self, action: Callable[[], None]) -> None:
-        """Have something done between two turns."""
+        """Have something done between two turns. Once the thread has ended, who waits for it is told so."""
         self._inbox.put(action)
+        if self._over:
+            self._give_up()
 
     async def compute(self, parts: Generator[Any, None, T]) -> T:
         """Run a generator, a `next` a turn; what it returns. Where the caller is cancelled it isn't run further."""
@@ -179,11 +195,34 @@ class Worker:
     # -- in the worker's thread ----------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        while self._take_in():
+        try:
+            while self._take_in():
+                for lane in self.lanes:
+                    self.deliver(lane.turn())
+                for computation in list(self._computations):
+                    self._turn(computation)
+        except BaseException:  # nothing above lets one through; should it happen, nobody may wait for ever
+            self.report(traceback.format_exc())
+        finally:
+            self._over = True
+            self._give_up()
+
+    def _give_up(self) -> None:
+        """Tell all who wait, those that were still to be taken in too; also by who posts once the thread has ended."""
+        with self._ending:
+            while True:
+                try:
+                    action = self._inbox.get_nowait()
+                except queue.Empty:
+                    break
+                if action is not None:
+                    with contextlib.suppress(Exception):
+                        action()
             for lane in self.lanes:
-                self.deliver(lane.turn())
-            for computation in list(self._computations):
-                self._turn(computation)
+                self.deliver(lane.give_up())
+            computations, self._computations = self._computations, []
+            for computation in computations:
+                self._call(partial(computation.settle, None, gone()))
 
     def _take_in(self) -> bool:
         """Do what was posted, waiting for it where there is nothing else to do. False: stop."""
@@ -213,13 +252,20 @@ class Worker:
             except Exception as failure:
                 error = failure
         self._computations.remove(computation)
-        computation.parts.close()
-        self._call(lambda: computation.settle(result, error))
+        try:
+            computation.parts.close()
+        finally:
+            self._call(lambda: computation.settle(result, error))
 
     def _call(self, action: Callable[[], Any]) -> None:
         assert self._loop is not None
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is there to hear
             self._loop.call_soon_threadsafe(action)
+
+
+def gone() -> ApiError:
+    """What clients are told once the worker has ended."""
+    return ApiError(503, "this server has stopped computing; its log may say why", code="unavailable")
 
 
 def _hand_over(events: Sequence[tuple[Ticket, Event | Exception]]) -> None:

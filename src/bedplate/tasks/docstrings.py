@@ -20,6 +20,9 @@ _NOT_EVERYWHERE = {"tkinter", "turtle", "turtledemo"}
 _PURE = "_py"
 """`_pydecimal` is `decimal` in Python: its documents are those of the module that people import."""
 
+_NAME = re.compile(r"(?<!\w)[A-Za-z0-9_]+(?!\w)")
+_PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+
 
 @dataclass(frozen=True)
 class Documented:
@@ -92,9 +95,29 @@ def prose(doc: str, words: int) -> str:
 
 
 def without_name(text: str, module: str) -> str:
-    """The text without the module's name, alone or before a dot (`shutil.copytree` becomes `copytree`)."""
+    """The text without the module's name: alone, before a dot (`shutil.copytree` becomes `copytree`), and as a part of
+    a longer name (`BdbQuit` becomes `Quit`, `http_open` becomes `open`)."""
     bare = re.sub(rf"(?<![\w.]){re.escape(module)}\b\.?", "", text, flags=re.IGNORECASE)
-    return " ".join(re.sub(rf"\b{re.escape(module)}\b\.?", "", bare, flags=re.IGNORECASE).split())
+    alone = re.sub(rf"\b{re.escape(module)}\b\.?", "", bare, flags=re.IGNORECASE)
+    return " ".join(_NAME.sub(lambda name: _without_part(name[0], module), alone).split())
+
+
+def name_parts(name: str) -> list[tuple[int, int]]:
+    """Where the words of a name in CamelCase or snake_case stand in it: HTTP, Connection of "HTTPConnection"."""
+    return [part.span() for part in _PART.finditer(name)]
+
+
+def _without_part(name: str, module: str) -> str:
+    """The name without those of its words that make up the module's ("RawConfigParser" of configparser)."""
+    wanted = module.replace("_", "").casefold()
+    spans = name_parts(name)
+    for at, (start, _) in enumerate(spans):
+        for _, end in spans[at:]:
+            if name[start:end].replace("_", "").casefold() == wanted:
+                before, after = name[:start].rstrip("_"), name[end:].lstrip("_")
+                between = "_" if before and after and "_" in name else ""
+                return _without_part(before + between + after, module)
+    return name
 
 
 def _public(path: Path, package: Path) -> bool:

@@ -40,7 +40,7 @@ class PythonDocsConfig(Config):
 
 PYTHON_DOCS = Stage(
     name="python-docs",
-    version=1,
+    version=2,
     kind="task",
     config=PythonDocsConfig,
     inputs={},

@@ -89,12 +89,18 @@ def find_fields(settings: Settings, path: Path, first: Row) -> Fields:
 
 
 def read_example(fields: Fields, path: Path, row: Row) -> Example:
-    """The example of one row. Raises InputError naming file, line and field for what isn't one."""
+    """The example of one row. Raises InputError naming file, line and field for what isn't one.
+
+    An answer may be empty, which says that there is none; a text, a class and a conversation's messages may not.
+    """
     name = f"{path.parent.name}/{path.name}:{row.line}"
     if fields.right is None:
         return _conversation(name, path, row)
-    asked, right = _text(fields.asked, path, row), _text(fields.right, path, row)
-    return Example(name, asked, right.strip() if fields.kind == "classification" else right, row.line)
+    asked = _text(fields.asked, path, row)
+    if fields.kind == "classification":
+        return Example(name, asked, _text(fields.right, path, row).strip(), row.line)
+    right = _text(fields.right, path, row, may_be_empty=True)
+    return Example(name, asked, right if right.strip() else "", row.line)
 
 
 def _present(there: Mapping[str, Any], names: Sequence[str]) -> str | None:
@@ -115,7 +121,7 @@ def _listed(fields: Mapping[str, Any]) -> str:
     return f"fields: {shown}"
 
 
-def _text(name: str, path: Path, row: Row) -> str:
+def _text(name: str, path: Path, row: Row, *, may_be_empty: bool = False) -> str:
     if name not in row.fields:
         raise InputError(
             f'{path} line {row.line}: no field "{name}" ({_listed(row.fields)})',
@@ -130,7 +136,7 @@ def _text(name: str, path: Path, row: Row) -> str:
         raise InputError(
             f'{path} line {row.line}: the field "{name}" holds {_json_type(value)}, not text', "Write it as text."
         )
-    if not value.strip():
+    if not value.strip() and not may_be_empty:
         raise InputError(
             f'{path} line {row.line}: the field "{name}" is empty', "Fill it, or take the row out of the file."
         )

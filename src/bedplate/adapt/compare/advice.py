@@ -38,17 +38,24 @@ def advise(
     tied = [way for way in ways if way.group == 1]
     taken = min(
         (way for way in tied if ways[0].score.value - way.score.value <= config.margin + ROUNDING),
-        key=lambda way: (way.whole_cost, -way.score.value),
+        key=lambda way: (not way.cost_known, way.whole_cost, -way.score.value),
     )
     verdict = _verdict(ways, tied, taken)
     words = _Words(ways, tied, taken, task, config)
-    if any(way.way == HAPHAZARD for way in tied):
+    if ways[0].score.value == 0:
+        reasons = [words.all_wrong()]
+    elif any(way.way == HAPHAZARD for way in tied):
         reasons = [words.nothing()]
     else:
         reasons = [words.take(), words.why(), words.cheaper(verdict), words.foundation(verdict), words.volume()]
     if task.test < FEW_EXAMPLES or (tellable is not None and tellable > COARSE):
         about = f": differences below about {points(tellable)} can't be told" if tellable is not None else ""
         reasons.append(f"The test set is small ({task.test:,} examples){about}. More test examples would say more.")
+    if unknown := [way.name for way in ways if not way.cost_known]:
+        reasons.append(
+            f"What {listed(unknown)} cost{'s' if len(unknown) == 1 else ''} isn't known: the endpoint didn't say all "
+            "that it read and wrote."
+        )
     if failed:
         names = list(dict.fromkeys(item.name for item in failed))
         reasons.append(f"{listed(names)} failed and {'is' if len(names) == 1 else 'are'}n't judged.")
@@ -86,6 +93,13 @@ class _Words:
             f"({percent(share)} of {self.task.test:,} test examples)."
         )
 
+    def all_wrong(self) -> str:
+        high = max(way.score.high for way in self.ways)
+        return (
+            f"Take none of them: none works. No way is right on any of {self.task.test:,} test examples (with 95% "
+            f"confidence it is on less than {percent(high)}). Look at the answers in predictions/ and at the task."
+        )
+
     def take(self) -> str:
         does = "it tells the class of" if self.task.kind == "classification" else "it answers exactly"
         return (
@@ -115,7 +129,9 @@ class _Words:
 
     def cheaper(self, verdict: Verdict | None) -> str:
         """The cheapest way that a larger test set might show to be as good."""
-        cheapest = min(self.tied, key=lambda way: way.whole_cost)
+        cheapest = min(self.tied, key=lambda way: (not way.cost_known, way.whole_cost))
+        if not cheapest.cost_known or not self.taken.cost_known:
+            return ""
         if cheapest.whole_cost >= self.taken.whole_cost or cheapest.behind is None:
             return ""
         if verdict == "undecided" and cheapest.kind == "baseline":  # the next sentence says it
@@ -131,17 +147,18 @@ class _Words:
             return ""
         without = next(way for way in self.ways if way.kind == "baseline")
         with_one = next(way for way in self.ways if way.kind != "baseline")
-        prices = (
-            f"{self._money(without.cost_1000)} for 1,000 requests against {self._money(with_one.cost_1000)} of "
-            f"{with_one.name}"
-        )
+        prices = f"{self._thousand(without)} for 1,000 requests against {self._thousand(with_one)} of {with_one.name}"
         if verdict == "not worth it":
             return (
                 f"A foundation model isn't worth its cost on this task: {with_one.name}, the best way with one, scores "
-                f"{percent(with_one.score.value)}, and 1,000 requests cost {self._money(with_one.cost_1000)} against "
-                f"{self._money(self.taken.cost_1000)}."
+                f"{percent(with_one.score.value)}, and 1,000 requests cost {self._thousand(with_one)} against "
+                f"{self._thousand(self.taken)}."
             )
-        assert without.behind is not None  # the best way has a foundation model
+        if without.behind is None:  # the best, and a way with a foundation model that is as good costs less
+            return (
+                f"A foundation model isn't shown to be needed: {without.name}, without one, scores highest, at "
+                f"{prices}."
+            )
         behind = f"{points(without.behind.difference.value)} behind ({points_interval(without.behind.difference)})"
         if verdict == "undecided":
             return (
@@ -172,7 +189,10 @@ class _Words:
         return f"{self._volume[0].upper()}{self._volume[1:]} cost {self._whole(way)}."
 
     def _whole(self, way: WayResult) -> str:
-        return self._money(way.whole_cost)
+        return self._money(way.whole_cost) if way.cost_known else "an unknown amount"
+
+    def _thousand(self, way: WayResult) -> str:
+        return self._money(way.cost_1000) if way.cost_known else "an unknown amount"
 
     def _money(self, amount: float) -> str:
         return money(amount, self.config.prices.currency)

@@ -45,10 +45,14 @@ RULES = {
     "latency": "Single requests, one after the other, after a warm-up, on validation examples; median and 95th "
     "percentile of wall-clock time.",
     "cost": "Processor seconds (all cores) of a single request at the price of a core's hour, accelerator seconds "
-    "likewise, and an endpoint's tokens at its prices. Batching requests costs less.",
+    "likewise, and an endpoint's tokens, as its replies state them, at its prices. Batching requests costs less. To "
+    "fit: the same of fitting, and the labels.",
     "memory": "The greatest resident memory of the way's own process, fitting and answering.",
-    "fitting": "Seconds, processor time and operations of fitting, the search for settings included; scoring the "
-    "finished artefact isn't counted. With several seeds: of one fit, on average.",
+    "fitting": "Seconds and processor time of making the artefact, in all attempts together: libraries and models are "
+    "loaded, settings searched for, the finished artefact asked a few validation examples. With several seeds: of one "
+    "fit, on average. Operations are those of fitting and of the search.",
+    "labels": "Training examples that a way learns from, and validation examples that it chooses settings by. Both are "
+    "paid for, as if each way had to buy its own.",
     "break_even": BREAK_EVEN_RULE,
     "serve": "The folder to serve is the seed that was best on validation.",
 }
@@ -103,7 +107,7 @@ def assemble(
     )
     facts = _facts(prepared, split)
     inside = [behind[name] for name in groups[0] if name in behind]
-    tellable = max(((d.high - d.low) / 2 for d in inside), default=None)
+    tellable = max((*((d.high - d.low) / 2 for d in inside), resamples.least)) if inside else None
     advice = advise(ways, failed, facts, config, tellable)
     told = list(dict.fromkeys((advice.way, advice.best)))
     return Comparison(
@@ -126,15 +130,13 @@ def assemble(
 def _rights(run: Runs, test: Sequence[Example], *, classes: bool) -> Any:
     """[seeds, examples]: 1 where the answer is right."""
     targets = [example.target for example in test]
-    is_right = (lambda answer, target: answer == target) if classes else exact_match
     right = [
-        [is_right(answer, target) for answer, target in zip(answers, targets, strict=True)] for answers in run.answers
-    ]
-    if not classes:  # a declined question isn't answered, whatever words decline it
-        right = [
-            [ok and not row["abstained"] for ok, row in zip(oks, rows, strict=True)]
-            for oks, rows in zip(right, run.rows, strict=True)
+        [
+            row["answer"] == target if classes else exact_match(row["answer"], target, abstained=row["abstained"])
+            for row, target in zip(rows, targets, strict=True)
         ]
+        for rows in run.rows
+    ]
     return np.array(right, dtype=np.float64)
 
 
@@ -174,11 +176,14 @@ def _way(
         folder=_folder(run.slug, best_seed),
         rests_on=needs,
         labels_used=max(one.labels_used for one in measured),
+        labels_for_choices=max(one.labels_for_choices for one in measured),
         fit_s=_mean([one.fit_s for one in measured]),
         fit_flops=_mean(flops) if flops else None,
         peak_bytes=max(one.peak_bytes for one in measured),
         own_bytes=max(one.own_bytes for one in measured),
-        prompt_tokens=_mean([one.prompt_tokens for one in measured]),
+        prompt_tokens=_mean_or_none([one.prompt_tokens for one in measured]),
+        completion_tokens=_mean_or_none([one.completion_tokens for one in measured]),
+        cost_known=costs[name].known,
         latency_s=(median, late),
         latency_requests=len(latencies),
         fit_cost=costs[name].fit,
@@ -196,11 +201,12 @@ def _answered(run: Runs, rights: Any) -> dict[str, float | None]:
     if run.rows[0][0]["probability"] is not None:
         return {"abstained": None, "cited": None, "right_of_answered": None}
     rows = [row for rows in run.rows for row in rows]
-    answered = sum(not row["abstained"] for row in rows)
+    given = np.array([[not row["abstained"] for row in of_seed] for of_seed in run.rows])
+    answered = int(given.sum())
     return {
         "abstained": 1 - answered / len(rows),
         "cited": sum(bool(row["sources"]) for row in rows) / len(rows),
-        "right_of_answered": float(rights.sum()) / answered if answered else None,
+        "right_of_answered": float(rights[given].sum()) / answered if answered else None,
     }
 
 
@@ -208,7 +214,10 @@ def _seconds(run: Runs, test: Sequence[Example]) -> list[float]:
     targets = [example.target for example in test]
     if run.rows[0][0]["probability"] is not None:
         return [macro_f1(targets, answers) for answers in run.answers]
-    return [_mean([token_f1(a, t) for a, t in zip(answers, targets, strict=True)]) for answers in run.answers]
+    return [
+        _mean([token_f1(r["answer"], t, abstained=r["abstained"]) for r, t in zip(rows, targets, strict=True)])
+        for rows in run.rows
+    ]
 
 
 def _behind(difference: Difference) -> Behind:
@@ -281,6 +290,11 @@ def _disagreements(
         )
         for number in shown
     )
+
+
+def _mean_or_none(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return _mean(known) if len(known) == len(values) else None
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from bedplate.adapt.compare.assembly import assemble, read_runs
@@ -55,11 +57,24 @@ def run(config: CompareConfig, inputs: Inputs, work: Work) -> None:
         raise InputError(f"no way could be compared; {first.name}: {first.problem}", first.fix)
     needs = {run.name: _bytes_needed(run.way, config, given) for run in finished}
     found = assemble(config, ready, split_in_words(config), finished, list(failed.values()), needs)
+    if failed:
+        found = found.model_copy(update={"try_again": try_again(work.path)})
     atomic_write(work.path / "comparison.json", found.model_dump_json(indent=1) + "\n")
     atomic_write(work.path / "report.html", comparison_page(found).html())
     _volatile(work)
     work.measures.update(_measures(found))
     tell(found, work.path.with_name(work.path.name.partition(".partial-")[0]), work.console)
+
+
+def try_again(partial: Path) -> str:
+    """Commands that make an unfinished comparison of the finished one, which then goes on with what failed. By itself
+    a finished one is found and left as it is, failures and all. To be given in the folder that holds it.
+
+    partial: the ledger's folder, whose name says how the same comparison will look for it.
+    """
+    name = partial.name.partition(".partial-")[0]
+    move = ["mv", "--", name, partial.name]
+    return f"{shlex.join(move)} && {shlex.join(['rm', '--', f'{partial.name}/{MANIFEST}'])}"
 
 
 def split_in_words(config: CompareConfig) -> str:
@@ -183,7 +198,8 @@ def _volatile(work: Work) -> None:
 
 
 def _measures(found: Comparison) -> dict[str, Any]:
-    return {
+    told = {} if found.try_again is None else {"try_again": found.try_again}
+    return told | {
         "advised": found.advice.way,
         "best": found.advice.best,
         "tied": ", ".join(found.advice.tied),

@@ -23,10 +23,14 @@ BREAK_EVEN_RULE = (
 
 @dataclass(frozen=True)
 class Cost:
-    """fit: once. request: each. Both in the prices' currency."""
+    """fit: once. request: each. Both in the prices' currency.
+
+    known: False where an endpoint that wants money didn't say all that it read and wrote: the rest is what is known.
+    """
 
     fit: float
     request: float
+    known: bool = True
 
     def whole(self, requests: float) -> float:
         """Fitting and that many requests."""
@@ -48,28 +52,41 @@ class BreakEven:
 def cost(measured: Sequence[Measurement], prices: PricesConfig, endpoint: EndpointConfig | None) -> Cost:
     """Of one way, the mean over its seeds: one fit of those is what serving it takes. endpoint: what it asks, if any.
 
-    A request costs the time of processor and accelerator that it takes when it comes alone, which batching makes
-    less, and the tokens of an endpoint.
+    Fitting costs time, labels (those that settings were chosen by too), and the tokens of an endpoint. A request costs
+    the time of processor and accelerator that it takes when it comes alone, which batching makes less, and the tokens
+    of an endpoint.
     """
     fits, requests = [], []
     for run in measured:
-        fits.append(_time(run.fit_cpu_s, run.fit_gpu_s, prices) + run.labels_used * prices.label)
+        labels = run.labels_used + run.labels_for_choices
+        fits.append(_time(run.fit_cpu_s, run.fit_gpu_s, prices) + labels * prices.label)
         if run.request_cpu_s is not None:
             requests.append(_time(run.request_cpu_s, run.request_gpu_s, prices))
-    tokens = 0.0
-    if endpoint is not None:
-        tokens = sum(
-            run.prompt_tokens * endpoint.prompt_price + run.completion_tokens * endpoint.completion_price
-            for run in measured
-        ) / (MILLION * len(measured))
-    return Cost(sum(fits) / len(fits), sum(requests) / len(requests) + tokens)
+    fit, request = sum(fits) / len(fits), sum(requests) / len(requests)
+    if endpoint is None or not (endpoint.prompt_price or endpoint.completion_price):
+        return Cost(fit, request)
+    once = [_tokens(run.fit_prompt_tokens, run.fit_completion_tokens, endpoint) for run in measured]
+    each = [_tokens(run.prompt_tokens, run.completion_tokens, endpoint) for run in measured]
+    return Cost(fit + _mean_known(once), request + _mean_known(each), known=None not in (*once, *each))
+
+
+def _tokens(read: float | None, written: float | None, endpoint: EndpointConfig) -> float | None:
+    if read is None or written is None:
+        return None
+    return (read * endpoint.prompt_price + written * endpoint.completion_price) / MILLION
+
+
+def _mean_known(values: Sequence[float | None]) -> float:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else 0.0
 
 
 def break_even(way: str, costs: Mapping[str, Cost], groups: Sequence[Sequence[str]]) -> BreakEven | None:
-    """The way against the cheapest to fit that is as good, as `BREAK_EVEN_RULE` says. None where nothing else is."""
+    """The way against the cheapest to fit that is as good, as `BREAK_EVEN_RULE` says. None where nothing else is,
+    and where what the way costs isn't known."""
     own = next(number for number, group in enumerate(groups) if way in group)
-    others = [name for group in groups[: own + 1] for name in group if name != way]
-    if not others:
+    others = [name for group in groups[: own + 1] for name in group if name != way and costs[name].known]
+    if not others or not costs[way].known:
         return None
     against = min(others, key=lambda name: (costs[name].fit, costs[name].request))
     return compared(way, against, costs)

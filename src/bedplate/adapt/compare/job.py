@@ -44,9 +44,10 @@ class Measurement(BaseModel):
     validation: float | None = Field(description="the way's own score on validation, by which choices were made")
     chosen: dict[str, Any] = Field(description="what the way measured and chose, as its manifest says")
     labels_used: int = Field(description="labelled training examples that it used")
-    fit_s: float = Field(description="seconds of fitting, the search for settings included")
-    fit_cpu_s: float = Field(description="processor seconds of fitting, all cores together")
-    fit_gpu_s: float = Field(description="accelerator seconds of fitting")
+    labels_for_choices: int = Field(0, description="labelled validation examples that it chose its settings by")
+    fit_s: float = Field(description="seconds of fitting in all attempts, loading and the search for settings included")
+    fit_cpu_s: float = Field(description="processor seconds of the same, all cores together")
+    fit_gpu_s: float = Field(description="accelerator seconds of the same")
     fit_flops: float | None = Field(
         description="floating-point operations of fitting, search included; null: uncounted"
     )
@@ -55,8 +56,19 @@ class Measurement(BaseModel):
     own_bytes: int = Field(description="size of the fitted artefact")
     open_s: float = Field(description="seconds until the artefact is ready to be asked")
     answer_s: float = Field(description="seconds for all test examples together, in batches")
-    prompt_tokens: float = Field(description="tokens that a model read for a request, on average")
-    completion_tokens: float = Field(description="tokens that a model wrote for a request, on average")
+    prompt_tokens: float | None = Field(
+        description="tokens that a model read for a request, on average; null: an endpoint's replies didn't all say"
+    )
+    completion_tokens: float | None = Field(
+        description="tokens that a model wrote for a request, on average, where it is an endpoint or answers freely; "
+        "null likewise"
+    )
+    fit_prompt_tokens: float | None = Field(
+        0.0,
+        description="tokens that an endpoint read for fitting; null: its replies didn't all say, or an earlier "
+        "attempt asked it too",
+    )
+    fit_completion_tokens: float | None = Field(0.0, description="tokens that it wrote for fitting; null likewise")
     latencies_s: tuple[float, ...] = Field(description="seconds of single requests, one after the other, warmed up")
     request_cpu_s: float | None = Field(description="processor seconds of a single request; null where none was timed")
     request_gpu_s: float = Field(description="accelerator seconds of a single request")

@@ -15,6 +15,7 @@ from bedplate.adapt.asking import ask_all
 from bedplate.adapt.compare.examples import read_examples
 from bedplate.adapt.compare.job import Job, Measurement
 from bedplate.adapt.dispatch import open_way
+from bedplate.adapt.endpoint import Spent, billed
 from bedplate.adapt.face import Answerer, Classifier, Face
 from bedplate.adapt.stage import ADAPT, AdaptConfig
 from bedplate.console import Console
@@ -49,7 +50,14 @@ class Prediction:
 
 def do(job: Job, console: Console) -> None:
     """Fit, answer, time; the measurement is written last and so says that all is there."""
+    with billed() as bill:
+        _do(job, console, lambda: bill.spent)
+
+
+def _do(job: Job, console: Console, spent: Callable[[], Spent]) -> None:
     inputs: dict[str, Any] = {role: open_artefact(folder) for role, folder in job.inputs.items()}
+    out = Path(job.out)
+    tried_before = out.exists() or any(out.parent.glob(f"{out.name}.partial-*"))
     artefact = produce(
         ADAPT,
         AdaptConfig.model_validate(job.adapt),
@@ -58,15 +66,19 @@ def do(job: Job, console: Console) -> None:
         name=f"{job.name}, seed {job.seed}" if job.seed else job.name,
         console=console,
     )
+    fitting = spent()
     meter = Meter()
     meter.start(lambda figures: None)
     began = time.monotonic()
     face = open_way(artefact)
     open_s = time.monotonic() - began
+    before = spent()
     answer = _classes(face, job) if job.kind == "classification" else _texts(face, job)
     began = time.monotonic()
     predictions, prompt_tokens, completion_tokens = _all(answer, read_examples(Path(job.test)), console)
     answer_s = time.monotonic() - began
+    answering = spent() - before
+    read, written = statistics.fmean(prompt_tokens), statistics.fmean(completion_tokens)
     timed = _timed(face, job)
     figures = meter.stop()
     lines = (json.dumps(asdict(prediction), ensure_ascii=False) + "\n" for prediction in predictions)
@@ -77,34 +89,56 @@ def do(job: Job, console: Console) -> None:
         kind=artefact.kind,
         open_s=open_s,
         answer_s=answer_s,
-        prompt_tokens=statistics.fmean(prompt_tokens),
-        completion_tokens=statistics.fmean(completion_tokens),
+        **_asked(answering, len(predictions), read, written),
+        **_asked_for_fitting(fitting, known=not (tried_before and job.adapt.get("endpoint"))),
         peak_bytes=_greatest(artefact, figures, "peak_rss_bytes") or 0.0,
         peak_gpu_bytes=_greatest(artefact, figures, "peak_gpu_bytes"),
-        **_fitting(artefact),
+        **_fitting(artefact, job.kind),
         **timed,
     )
     atomic_write(Path(job.measured), measured.model_dump_json(indent=1) + "\n")
 
 
-def _fitting(artefact: Artefact) -> dict[str, Any]:
-    """The account of fitting. An artefact also tries itself when it is made, which isn't fitting: that part of the
-    processor's time goes by the share of the seconds."""
+def _asked(spent: Spent, requests: int, read: float, written: float) -> dict[str, float | None]:
+    """Tokens of a request: what an endpoint says it was asked, where one was; else what the way itself counted."""
+    if spent.unknown:
+        return {"prompt_tokens": None, "completion_tokens": None}
+    if spent.requests:
+        read, written = spent.prompt_tokens / requests, spent.completion_tokens / requests
+    return {"prompt_tokens": read, "completion_tokens": written}
+
+
+def _asked_for_fitting(spent: Spent, *, known: bool) -> dict[str, float | None]:
+    """known: False where an earlier attempt, which nobody counted, asked the endpoint too."""
+    if spent.unknown or not known:
+        return {"fit_prompt_tokens": None, "fit_completion_tokens": None}
+    return {"fit_prompt_tokens": spent.prompt_tokens, "fit_completion_tokens": spent.completion_tokens}
+
+
+def _fitting(artefact: Artefact, kind: str) -> dict[str, Any]:
+    """The account of fitting: the ledger's, which is of all attempts and of all that they did, loading included."""
     measures = artefact.measures
-    wall = _resource(artefact, "wall_s") or 0.0
-    seconds = float(measures.get("train_seconds", wall))
-    share = min(1.0, seconds / wall) if wall else 1.0
     validation = measures.get("validation_accuracy")
     return {
         "validation": float(validation) if isinstance(validation, int | float) else None,
         "chosen": measures,
         "labels_used": int(measures.get("labels_used", 0)),
-        "fit_s": seconds,
-        "fit_cpu_s": (_resource(artefact, "cpu_s") or 0.0) * share,
-        "fit_gpu_s": (_resource(artefact, "gpu_s") or 0.0) * share,
+        "labels_for_choices": _labels_for_choices(measures, kind),
+        "fit_s": _resource(artefact, "wall_s") or 0.0,
+        "fit_cpu_s": _resource(artefact, "cpu_s") or 0.0,
+        "fit_gpu_s": _resource(artefact, "gpu_s") or 0.0,
         "fit_flops": _resource(artefact, "flops"),
         "own_bytes": sum(output.bytes for output in artefact.manifest.outputs),
     }
+
+
+def _labels_for_choices(measures: Mapping[str, Any], kind: str) -> int:
+    """Labelled validation examples that something was chosen by. The commonest class and a prompt for free answers are
+    scored on validation, and nothing is chosen there."""
+    way = measures.get("way")
+    if way == "majority" or (kind == "generation" and way in ("zero-shot", "few-shot")):
+        return 0
+    return int(measures.get("validation_examples", 0))
 
 
 def _greatest(artefact: Artefact, figures: Mapping[str, Resource], name: str) -> float | None:

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 from bedplate.adapt.compare.results import Comparison, Disagreement, Mistakes, WayResult
 from bedplate.adapt.compare.wording import (
+    TRY_AGAIN,
     crossing,
     interval,
+    listed,
     moment,
     money,
     percent,
@@ -22,6 +24,7 @@ from bedplate.report.scatter import Point, scatter_plot
 LONGEST_INPUT = 600
 LONGEST_SUMMARY = 90
 UNBROKEN = 48
+FITTING = "fitting, loading included"
 
 
 def comparison_page(found: Comparison) -> Page:
@@ -67,6 +70,9 @@ def _failures(page: Page, found: Comparison) -> None:
             inside = Page("")
             inside.code(failed.trace)
             page.fold("Where it happened", inside)
+    if found.try_again is not None:
+        page.text(f"{TRY_AGAIN} In the folder that holds this comparison:")
+        page.code(found.try_again)
 
 
 def _picture(found: Comparison) -> Markup:
@@ -97,6 +103,11 @@ def _caption(found: Comparison) -> str:
     return (
         f"Up is better, left is cheaper. Bars are 95% intervals over {found.task.test:,} test examples and over seeds. "
         f"{found.advice.way} is ringed."
+        + (
+            f" What {listed(unknown)} cost isn't known: the points lie too far left."
+            if (unknown := [way.name for way in found.ways if not way.cost_known])
+            else ""
+        )
     )
 
 
@@ -158,22 +169,24 @@ def _costs(page: Page, found: Comparison) -> None:
     for way in found.ways:
         flops = None if way.fit_flops is None else prefixed_text(way.fit_flops)
         needs = ", ".join(f"{role} {bytes_text(size)}" for role, size in way.rests_on.items())
-        row: list[Cell] = [_whole(way.name), way.labels_used, duration(way.fit_s), flops, _amount(way.fit_cost)]
+        row: list[Cell] = [_whole(way.name), way.labels_used, way.labels_for_choices, duration(way.fit_s), flops]
+        row.append(_cost(way, way.fit_cost))
         once.append([*row, bytes_text(way.peak_bytes), bytes_text(way.own_bytes), _whole(needs or "nothing")])
     page.table(
-        ["way", "labels", "fitting", "operations", fit, "memory", "own size", "needs besides"],
+        ["way", "labels", "labels for choices", FITTING, "operations", fit, "memory", "own size", "needs besides"],
         once,
         caption="Once, to make it",
-        right=("fitting", "operations", fit, "memory", "own size"),
+        right=(FITTING, "operations", fit, "memory", "own size"),
     )
     thousand, volume = f"{currency} for 1,000", f"{currency} for {found.requests:,}"
     each: list[list[Cell]] = []
     for way in found.ways:
-        row = [_whole(way.name), round(way.prompt_tokens), moment(way.latency_s[0]), moment(way.latency_s[1])]
-        row += [_amount(way.cost_1000), _amount(way.whole_cost), _whole(crossing(way.break_even))]
+        row = [_whole(way.name), *(_tokens(count) for count in (way.prompt_tokens, way.completion_tokens))]
+        row += [moment(way.latency_s[0]), moment(way.latency_s[1])]
+        row += [_cost(way, way.cost_1000), _cost(way, way.whole_cost), _whole(crossing(way.break_even))]
         each.append([*row, _whole(way.break_even.against) if way.break_even else None])
     page.table(
-        ["way", "tokens read", "median", "95th percentile", thousand, volume, "is cheaper", "than"],
+        ["way", "tokens read", "written", "median", "95th percentile", thousand, volume, "is cheaper", "than"],
         each,
         caption="For each request",
         right=("median", "95th percentile", thousand, volume),
@@ -187,8 +200,12 @@ def _whole(text: str) -> Markup:
     return Markup(f'<span style="white-space:nowrap">{escape(text)}</span>') if len(text) <= UNBROKEN else escape(text)
 
 
-def _amount(value: float) -> str:
-    return money(value, "").rstrip()
+def _cost(way: WayResult, value: float) -> str:
+    return money(value, "").rstrip() if way.cost_known else "unknown"
+
+
+def _tokens(count: float | None) -> int | str:
+    return "unknown" if count is None else round(count)
 
 
 def _currency(found: Comparison) -> str:

@@ -64,11 +64,20 @@ class WayResult(_Part):
     folder: str = Field(description="artefact to serve: the seed that was best on validation; relative")
     rests_on: dict[str, int] = Field(description="inputs that it needs when it is served, with their bytes")
     labels_used: int = Field(description="labelled training examples")
-    fit_s: float = Field(description="seconds of fitting, search included; mean over seeds")
+    labels_for_choices: int = Field(0, description="labelled validation examples that settings were chosen by")
+    fit_s: float = Field(description="seconds of fitting, loading and search included; mean over seeds")
     fit_flops: float | None = Field(description="operations of fitting, search included; null: uncounted")
     peak_bytes: float = Field(description="greatest memory of its process; greatest over seeds")
     own_bytes: int = Field(description="size of the artefact; greatest over seeds")
-    prompt_tokens: float = Field(description="tokens that a model reads for a request, on average")
+    prompt_tokens: float | None = Field(
+        description="tokens that a model reads for a request, on average; null: an endpoint's replies didn't all say"
+    )
+    completion_tokens: float | None = Field(
+        0.0, description="tokens that an endpoint writes for a request, or that free answers have; null likewise"
+    )
+    cost_known: bool = Field(
+        True, description="false: an endpoint with a price didn't say all it read and wrote; costs are what is known"
+    )
     latency_s: tuple[float, float] = Field(description="median and 95th percentile of single requests, in seconds")
     latency_requests: int = Field(description="single requests that were timed")
     fit_cost: float = Field(description="cost of one fit, labels included, in the currency")
@@ -146,11 +155,15 @@ class Comparison(_Part):
     advice: Advice = Field(description="what to take")
     ways: tuple[WayResult, ...] = Field(description="the ways that finished, the best first")
     failed: tuple[Failed, ...] = Field(description="the ways that didn't")
+    try_again: str | None = Field(
+        None, description="commands that let the same comparison run what failed, and nothing else; null: nothing did"
+    )
     mistakes: tuple[Mistakes, ...] = Field(description="what the advised and the best way confuse; empty for free text")
     disagreements: tuple[Disagreement, ...] = Field(description="test examples on which ways differ")
     tellable: float | None = Field(
-        description="half the width of the widest interval of a difference in the best group: about the least "
-        "difference that this test set can tell there; null where nothing is tied"
+        description="half the width of the widest interval of a difference in the best group, and no less than what "
+        "Wilson's interval leaves open where no example differs: about the least difference that this test set can "
+        "tell there; null where nothing is tied"
     )
     seeds: tuple[int, ...] = Field(description="seeds of the random ways")
     budget: dict[str, Any] = Field(description="what each way might spend")

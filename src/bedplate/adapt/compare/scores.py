@@ -1,32 +1,19 @@
-"""How right answers are: exact match as tasks have it, and what tells more than a share of right ones."""
+"""How right answers are: what tells more than a share of right ones."""
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 
-from bedplate.adapt.asking import is_right
+from bedplate.adapt import asking
 
 EXACT_MATCH_RULE = (
-    "An answer is right if it equals the expected one but for case, spacing, the marks around it (quotes, full stops) "
-    "and citations such as [1]. A declined question counts as answered wrong."
+    "An answer is right if it equals the expected one but for case, spacing, punctuation, articles (a, an, the) and "
+    "citations such as [1]. Declining is right where the expected answer is that there is none, and wrong elsewhere."
 )
 
-_CITATIONS = re.compile(r"\[\d+(?:\s*,\s*\d+)*\]")
-_WORDS = re.compile(r"\w+")
-
-
-def exact_match(answer: str, target: str) -> bool:
-    """Whether the answer is right by `EXACT_MATCH_RULE`: as ways are scored on validation, less the citations."""
-    return is_right(_CITATIONS.sub(" ", answer), target)
-
-
-def token_f1(answer: str, target: str) -> float:
-    """Harmonic mean of precision and recall of the answer's words, as SQuAD counts them (Rajpurkar et al. 2016)."""
-    given, wanted = (_WORDS.findall(_CITATIONS.sub(" ", text).casefold()) for text in (answer, target))
-    shared = sum((Counter(given) & Counter(wanted)).values())
-    return 0.0 if not shared else 2 * shared / (len(given) + len(wanted))
+exact_match, token_f1 = asking.is_right, asking.word_f1
+"""Answers to the test are scored by the rule that they are scored by on validation."""
 
 
 def macro_f1(targets: Sequence[str], answers: Sequence[str]) -> float:

@@ -52,6 +52,12 @@ class Resamples:
             first += len(right)
             self._drawn[name] = _seed_resamples(own, fold_in(seed, "seeds", name))
 
+    @property
+    def least(self) -> float:
+        """No smaller difference can be told by so many examples, whatever the ways: the upper end of Wilson's interval
+        for the share of examples that differ, where none was seen to."""
+        return wilson_interval(0, self.examples).high
+
     def interval(self, name: str) -> Interval:
         """A way's score with its 95% interval; Wilson's where every answer is right or every one wrong."""
         score = self.scores[name]
@@ -69,6 +75,8 @@ class Resamples:
             drawn = self._drawn[best] - self._drawn[name]
             low, high = np.quantile(drawn, [0.025, 0.975])
             value = self.scores[best] - self.scores[name]
+            if low == high:  # the same on every example: resamples then say nothing of those that weren't drawn
+                low, high = max(-1.0, value - self.least), min(1.0, value + self.least)
             found[name] = (value, float(low), float(high), _two_sided(drawn))
         corrected = holm({name: row[3] for name, row in found.items()})
         return {name: Difference(*row, corrected[name]) for name, row in found.items()}

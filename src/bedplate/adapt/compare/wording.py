@@ -7,6 +7,11 @@ from collections.abc import Sequence
 
 from bedplate.adapt.compare.results import Crossing, Share
 
+TRY_AGAIN = (
+    "What failed isn't tried again by itself. Make the comparison unfinished, and give the command that made it once "
+    "more: what has finished is kept."
+)
+
 
 def percent(share: float) -> str:
     """0.8312 -> 83.1%"""

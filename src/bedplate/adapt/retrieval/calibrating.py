@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import re
-import string
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from bedplate.adapt.retrieval.prompts import declined
+from bedplate.adapt import asking
 
-_ARTICLES = re.compile(r"\b(a|an|the)\b")
-_PUNCTUATION = str.maketrans("", "", string.punctuation)
+is_unanswerable, exact, f1 = asking.is_unanswerable, asking.is_right, asking.word_f1
+"""Styles are chosen by the rule that answers are scored by everywhere."""
 
 
 @dataclass(frozen=True)
@@ -22,11 +19,6 @@ class Judged:
 
     answerable: bool
     support: float
-
-
-def is_unanswerable(target: str) -> bool:
-    """Whether a task's right answer is that there is none: an empty one, or one that says it isn't in the sources."""
-    return not target.strip() or declined(target)
 
 
 def threshold_of(judged: Sequence[Judged]) -> float | None:
@@ -46,20 +38,3 @@ def threshold_of(judged: Sequence[Judged]) -> float | None:
         return (answered + sum(support < threshold for support in bad) / len(bad)) / 2
 
     return max(between, key=balanced)
-
-
-def exact(answer: str, target: str) -> bool:
-    """SQuAD's exact match: alike without case, articles and punctuation (Rajpurkar et al. 2016, arXiv 1606.05250)."""
-    return _normal(answer) == _normal(target)
-
-
-def f1(answer: str, target: str) -> float:
-    """SQuAD's F1 of the words of an answer and the right one, in [0, 1]."""
-    one, other = _normal(answer), _normal(target)
-    if not one or not other:
-        return float(one == other)
-    return 2 * sum((Counter(one) & Counter(other)).values()) / (len(one) + len(other))
-
-
-def _normal(text: str) -> list[str]:
-    return _ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split()

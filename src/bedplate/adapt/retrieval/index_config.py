@@ -40,7 +40,7 @@ class IndexConfig(Config):
         description="Longest chunk in tokens of the encoder, special ones and the headings put before it included; "
         "never more than the encoder reads.",
     )
-    language: str = Field(
+    language: Language = Field(
         "English", description="The documents' language, for the stems and stop words of word search."
     )
     largest_document: int = Field(
