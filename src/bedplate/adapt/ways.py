@@ -90,7 +90,9 @@ class _Tuned(_Way):
     tune: Literal["base", "encoder"] = Field("base", description="which input is tuned")
     learning_rates: tuple[float, ...] = Field(description="ladder: each tried briefly, the best by validation goes on")
     epochs: float = Field(3.0, gt=0, description="most passes over the training examples; the budget may allow fewer")
-    batch: int = Field(16, gt=0, description="examples, or packed rows, in a step")
+    batch: int = Field(
+        16, gt=0, description="examples, or packed rows, in a step; fewer where an epoch holds less than eight batches"
+    )
     length: int = Field(256, gt=0, description="longest example, or packed row, in tokens; what is longer is refused")
     too_long: Literal["refuse", "truncate"] = Field("refuse", description="what to do with an example beyond `length`")
     warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps that the learning rate rises")
