@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,15 +31,15 @@ _WORD = re.compile(r"\w+(?:'\w+)?")
 Floats = npt.NDArray[np.float64]
 
 
-class Baseline:
+class Baseline(ABC):
     """A Classifier without a model: `logits` gives [N, K] log-probabilities up to a constant."""
 
     def __init__(self, name: str, classes: Sequence[str]) -> None:
         self.name = name
         self.classes = tuple(classes)
 
-    def logits(self, texts: Sequence[str]) -> Floats:
-        raise NotImplementedError
+    @abstractmethod
+    def logits(self, texts: Sequence[str]) -> Floats: ...
 
     def classify(self, texts: Sequence[str]) -> Classification:
         if not texts:
