@@ -242,3 +242,12 @@ def test_real_bases_are_compared_and_the_advised_way_can_be_opened(minilm, tmp_p
     rows = [json.loads(line) for line in (made.path / "predictions/probe-seed-0.jsonl").read_text().splitlines()]
     texts = {json.loads(line)["id"]: json.loads(line)["input"] for line in (made.path / "test.jsonl").open()}
     assert list(face.classify([texts[row["id"]] for row in rows]).labels) == [row["answer"] for row in rows]
+
+
+def test_a_mistyped_way_is_told_with_the_nearest():
+    from bedplate.config import build
+    from bedplate.config.recipe import StageEntry
+
+    entry = StageEntry("cmp", "compare", {}, None, {"task": {"file": "x.jsonl"}, "ways": ["majority", "prob"]})
+    with pytest.raises(RecipeError, match=r"unknown way 'prob'; expected one of majority, .*; nearest: probe"):
+        build(CompareConfig, entry)

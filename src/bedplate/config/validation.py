@@ -57,6 +57,11 @@ def _line(cls: type[Config], entry: StageEntry, details: ErrorDetails) -> str:
             return f"{start}: unknown key; {expected_one_of(str(key[-1]), known)}"
         case "missing":
             return f"{start}: missing; {_description(cls, details['loc'])}"
+        case "union_tag_invalid":
+            tag, tags = details["ctx"]["tag"], details["ctx"]["expected_tags"]
+            known = [name.strip(" '") for name in tags.split(",")]
+            what = details["ctx"]["discriminator"].strip("'")
+            return f"{start}: unknown {what} {tag!r}; {expected_one_of(tag, known)}"
         case kind:
             message = details["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
             message = _EXPECTED.get(kind) or _lower(message.replace("Input should be", "must be", 1))
