@@ -92,7 +92,7 @@ def test_null_key_heads_are_as_many_as_queries(model_type: str) -> None:
         ({"model_type": "qwen2", "use_sliding_window": True, "layer_types": [[], {}]}, "layer_types"),
         ({"model_type": "qwen2", "use_sliding_window": True, "layer_types": ["chunked_attention"] * 2}, "chunked"),
         ({"model_type": "qwen2", "use_sliding_window": True, "max_window_layers": "all"}, "max_window_layers"),
-        ({"model_type": "gpt2"}, "model_type 'gpt2'"),
+        ({"model_type": "mamba"}, "model_type 'mamba'"),
         ({"model_type": None}, "model_type None"),
         ({"model_type": ["llama"]}, "model_type"),
         ({"num_hidden_layers": None}, "num_hidden_layers"),
@@ -128,7 +128,7 @@ def test_null_key_heads_are_as_many_as_queries(model_type: str) -> None:
         ({"intermediate_size": 10**18}, "intermediate_size 1000000000000000000"),
         ({"hidden_size": 10**18, "head_dim": 8}, "hidden_size 1000000000000000000"),
         ({"vocab_size": 10**18}, "vocab_size 1000000000000000000"),
-        ({"head_dim": 10**18}, "heads of 1000000000000000000"),
+        ({"head_dim": 10**18}, "head_dim 1000000000000000000"),
         ({"model_type": "mistral", "sliding_window": 10**30}, "windows"),
     ],
 )

@@ -122,7 +122,9 @@ def test_an_unknown_architecture_is_named(tmp_path: Path) -> None:
     _model().save(tmp_path)
     found = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(found | {"model_type": "mamba"}))
-    with pytest.raises(WeightsError, match=r"config\.json: model_type 'mamba' is unknown\nKnown: bert, llama, mistral"):
+    with pytest.raises(
+        WeightsError, match=r"config\.json: model_type 'mamba' is unknown\nKnown: bert, .*llama, mistral"
+    ):
         load(tmp_path)
 
 
@@ -141,7 +143,7 @@ def test_older_spellings_are_read_and_the_first_is_written() -> None:
     table = Table([Map("a.{i}", "new.{i}", older=("old.{i}", "oldest.{i}")), Map("b", "b")], ignored=("junk.{i}",))
     shapes = {"a.0": (1,), "a.1": (1,), "b": (2,)}
     found = {"oldest.0": (1,), "new.1": (1,), "b": (2,), "junk.1": (9,)}
-    assert table.match(shapes, found, 2, "here", {}) == {"a.0": "oldest.0", "a.1": "new.1", "b": "b"}
+    assert table.match(shapes, found, 2, "here", {}).names == {"a.0": "oldest.0", "a.1": "new.1", "b": "b"}
     assert [theirs[0] for theirs in table.pairs(shapes, 2).values()] == ["new.0", "new.1", "b"]
     with pytest.raises(WeightsError, match=r"here: .*unknown: junk\.2, old\.1"):
         table.match(shapes, found | {"old.1": (1,), "junk.2": (9,)}, 2, "here", {})
@@ -149,6 +151,6 @@ def test_older_spellings_are_read_and_the_first_is_written() -> None:
 
 def test_no_two_lines_of_a_table_are_alike() -> None:
     ours = [m.ours for m in llama.WEIGHTS.maps]
-    theirs = [t for m in llama.WEIGHTS.maps for t in (m.theirs, *m.older)]
+    theirs = [t for m in llama.WEIGHTS.maps for t in m.spellings]
     assert len(set(ours)) == len(ours)
     assert len(set(theirs)) == len(theirs)

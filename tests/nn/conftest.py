@@ -13,8 +13,8 @@ from torch.utils._pytree import tree_leaves
 
 from bedplate.families import llama
 from bedplate.families.llama_config import LlamaConfig, RopeScalingConfig
+from bedplate.nn.decoder import Decoder
 from bedplate.nn.initialise import initialise
-from bedplate.nn.stack import Decoder
 
 
 class LargestTensor(TorchDispatchMode):

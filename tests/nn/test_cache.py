@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from bedplate.nn.decoder import Decoder
 from bedplate.nn.mask import Mask
-from bedplate.nn.stack import Decoder
 
 LENGTH = 30
 # fp32: products of other shapes round elsewhere; states are of size 1 and three layers add up.

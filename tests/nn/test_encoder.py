@@ -10,23 +10,25 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from bedplate.nn.attend import QUERY_BLOCK, attend, reference_attention
-from bedplate.nn.attention import Attention, Context
+from bedplate.nn.attention import Attention
+from bedplate.nn.context import Context
 from bedplate.nn.encoder import Encoder
-from bedplate.nn.feedforward import GELU, ReLU, SiLU
+from bedplate.nn.feedforward import FeedForward
 from bedplate.nn.initialise import initialise
 from bedplate.nn.mask import Mask
 from bedplate.nn.norm import LayerNorm
 from bedplate.nn.parameters import parameter_table
 from bedplate.nn.products import linear
-from bedplate.nn.stack import Block, Residual
+from bedplate.nn.residual import Block, Residual
+from bedplate.nn.stack import Embeddings
 
 
 def encoder(*, token_types: int = 2, layers: int = 2) -> Encoder:
     """A small one with all its parameters random, gains and biases too."""
     norm = LayerNorm(1e-12)
     attention = Attention(heads=3, kv_heads=3, head_dim=7, bias=True, out_bias=True)
-    block = Block(Residual(attention, out_norm=norm), Residual(GELU(40), out_norm=norm))
-    net = Encoder(21, 50, [block] * layers, positions=32, token_types=token_types, embed_norm=norm)
+    block = Block(Residual(attention, out_norm=norm), Residual(FeedForward(40), out_norm=norm))
+    net = Encoder(21, Embeddings(50, 32, token_types=token_types, norm=norm), [block] * layers, None)
     initialise(net, 0)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
@@ -138,7 +140,9 @@ def test_out_norm_is_after_the_addition():
     assert torch.equal(four(x, Context()), F.layer_norm(x + inner, (8,), eps=1e-6))
 
 
-@pytest.mark.parametrize(("record", "function"), [(ReLU(20), nn.ReLU()), (SiLU(20), nn.SiLU())])
+@pytest.mark.parametrize(
+    ("record", "function"), [(FeedForward(20, "relu"), nn.ReLU()), (FeedForward(20, "silu"), nn.SiLU())]
+)
 def test_two_maps_with_a_function_between(record, function):
     ours = record.build(32)
     theirs = nn.Sequential(nn.Linear(32, 20), function, nn.Linear(20, 32))

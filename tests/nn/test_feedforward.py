@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from bedplate.nn.attention import Context
-from bedplate.nn.feedforward import GELU, SwiGLU
+from bedplate.nn.context import Context
+from bedplate.nn.feedforward import FeedForward, SwiGLU
 from bedplate.nn.linear import Embedding, Linear
 
 
@@ -35,7 +35,7 @@ def test_swiglu_equals_transformers(bias: bool) -> None:
 @pytest.mark.parametrize("approximate", ["none", "tanh"])
 def test_gelu_equals_torch(approximate: Literal["none", "tanh"]) -> None:
     theirs = _random(nn.Sequential(nn.Linear(32, 20), nn.GELU(approximate), nn.Linear(20, 32)))
-    ours = GELU(20, approximate=approximate).build(32)
+    ours = FeedForward(20, "gelu" if approximate == "none" else "gelu_tanh").build(32)
     names = {"0": "up", "2": "down"}
     ours.load_state_dict({f"{names[k[0]]}{k[1:]}": v for k, v in theirs.state_dict().items()})
     x = torch.randn(2, 5, 32)

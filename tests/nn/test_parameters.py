@@ -8,9 +8,10 @@ from torch import Tensor, nn
 
 from bedplate.errors import InternalError
 from bedplate.families.llama_config import LlamaConfig
-from bedplate.nn.attention import Context
+from bedplate.nn.context import Context
+from bedplate.nn.decoder import Decoder
 from bedplate.nn.parameters import parameter_table
-from bedplate.nn.stack import Block, Decoder, Residual
+from bedplate.nn.residual import Block, Residual
 
 
 def test_every_parameter_stands_in_the_table_once(decoder: Decoder, config: LlamaConfig) -> None:

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from bedplate.nn import attend
 from bedplate.nn.cross_entropy import chunked_cross_entropy
+from bedplate.nn.decoder import Decoder
 from bedplate.nn.mask import Mask
-from bedplate.nn.stack import Decoder
 
 # Lengths of the documents of two packed rows of 40: shorter and longer than every window, one of a single token.
 ROWS = [[5, 1, 17, 9, 8], [23, 2, 15]]

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from bedplate.errors import InputError, TokenizerError
+from bedplate.errors import InputError, InternalError, TokenizerError
 from bedplate.families.model import Model
 from bedplate.generate.request import end_tokens
 from bedplate.nn.attend import attend
@@ -248,14 +248,38 @@ class SharedPast:
 
     def __init__(self) -> None:
         self.length = 0
-        self._blocks: list[tuple[Tensor, Tensor]] = []
+        self._blocks: list[tuple[Tensor, ...]] = []
 
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, mask: Lowered, scale: float) -> Tensor:
+    def attend(
+        self,
+        layer: int,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        mask: Lowered,
+        scale: float,
+        *,
+        softcap: float | None = None,
+        bias: Tensor | None = None,
+    ) -> Tensor:
+        keys, values = self.extend(layer, k, v)
+        return attend(q, keys, values, mask, scale, softcap=softcap, bias=bias)
+
+    def extend(self, layer: int, *new: Tensor) -> tuple[Tensor, ...]:
         if self.length == 0:
-            self._blocks.append((k, v))
-            return attend(q, k, v, mask, scale)
-        past_k, past_v = (block.expand(k.shape[0], -1, -1, -1) for block in self._blocks[layer])
-        return attend(q, torch.cat((past_k, k), dim=2), torch.cat((past_v, v), dim=2), mask, scale)
+            self._blocks.append(new)
+            return new
+        rows = new[0].shape[0]
+        return tuple(
+            torch.cat((held.expand(rows, -1, -1, -1), more), dim=2)
+            for held, more in zip(self._blocks[layer], new, strict=True)
+        )
+
+    def state(self, layer: int) -> tuple[Tensor, ...] | None:
+        raise InternalError("a tree of labels has no one past, which a recurrent layer would need")
+
+    def keep_state(self, layer: int, state: tuple[Tensor, ...]) -> None:
+        raise InternalError("a tree of labels has no one past, which a recurrent layer would need")
 
     def advance(self, count: int) -> None:
         if self.length == 0:

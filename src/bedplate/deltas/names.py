@@ -9,7 +9,8 @@ from torch import nn
 
 from bedplate.codecs.text import TextTokenizer
 from bedplate.deltas.lora import A, B, linear_paths
-from bedplate.families.registry import Family, FamilyConfig
+from bedplate.families.family_config import FamilyConfig
+from bedplate.families.registry import Family
 
 
 class Adaptable(Protocol):
@@ -31,7 +32,7 @@ def parameter_spellings(model: Adaptable) -> dict[str, tuple[str, ...]]:
     """The base's parameters by our names -> their spellings, the one that we write first."""
     net: nn.Module = model.net
     names = [name for name, _ in net.named_parameters() if name.rpartition(".")[2] not in (A, B)]
-    return model.family.weights.pairs(names, model.config.num_hidden_layers)
+    return model.family.table(model.config).pairs(names, model.config.num_hidden_layers)
 
 
 def path_spellings(model: Adaptable) -> dict[str, tuple[str, ...]]:
@@ -48,8 +49,10 @@ def module_paths(model: Adaptable) -> dict[str, str]:
 
 def passed_over(model: Adaptable, path: str) -> bool:
     """Whether a module of this path (theirs) is one that the family knows and computes nothing with."""
-    table = model.family.weights
-    carried = {owner for line in table.carried for owner in _owners((line.theirs, *line.older))}
+    table = model.family.table(model.config)
+    carried = {
+        owner for line in table.carried for owner in _owners(name for spelling in line.spellings for name in spelling)
+    }
     return path in carried or bool(table.left_out and path.startswith(table.left_out))
 
 

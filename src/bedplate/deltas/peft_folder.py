@@ -172,7 +172,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 def _sorted(tensors: Iterable[str], model: Adaptable, where: Path) -> _Found:
     modules, parameters = inverted(path_spellings(model)), inverted(parameter_spellings(model))
     copies = {
-        f"={kept}": model.family.weights.pairs([copy], model.config.num_hidden_layers)[copy]
+        f"={kept}": model.family.table(model.config).pairs([copy], model.config.num_hidden_layers)[copy]
         for copy, kept in _tied(model).items()
     }
     copied = inverted(copies)

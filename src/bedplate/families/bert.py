@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from bedplate.families.activations import ACTIVATION_NAMES
 from bedplate.families.bert_config import BertConfig
-from bedplate.families.weights import Map, Table
+from bedplate.families.weights import Line, Map, Table
 from bedplate.nn.attention import Attention
 from bedplate.nn.encoder import Encoder
-from bedplate.nn.feedforward import GELU, ReLU, SiLU
+from bedplate.nn.feedforward import FeedForward
 from bedplate.nn.norm import LayerNorm
-from bedplate.nn.stack import Block, Residual
+from bedplate.nn.residual import Block, Residual
+from bedplate.nn.stack import Embeddings
 
 
 def build(c: BertConfig) -> Encoder:
@@ -17,26 +19,19 @@ def build(c: BertConfig) -> Encoder:
     attention = Attention(
         heads=c.num_attention_heads, kv_heads=c.num_attention_heads, head_dim=c.head_size, bias=True, out_bias=True
     )
-    block = Block(Residual(attention, out_norm=norm), Residual(_feed_forward(c), out_norm=norm))
+    block = Block(
+        Residual(attention, out_norm=norm),
+        Residual(FeedForward(c.intermediate_size, ACTIVATION_NAMES[c.hidden_act]), out_norm=norm),
+    )
     return Encoder(
-        c.hidden_size, c.vocab_size, [block] * c.num_hidden_layers, positions=c.max_position_embeddings,
-        token_types=c.type_vocab_size, embed_norm=norm,
-    )  # fmt: skip
+        c.hidden_size,
+        Embeddings(c.vocab_size, c.max_position_embeddings, token_types=c.type_vocab_size, norm=norm),
+        [block] * c.num_hidden_layers,
+        norm=None,
+    )
 
 
-def _feed_forward(c: BertConfig) -> GELU | ReLU | SiLU:
-    match c.hidden_act:
-        case "gelu" | "gelu_python":
-            return GELU(c.intermediate_size)
-        case "relu":
-            return ReLU(c.intermediate_size)
-        case "silu" | "swish":
-            return SiLU(c.intermediate_size)
-        case _:  # the others are one formula, spelt in several ways
-            return GELU(c.intermediate_size, approximate="tanh")
-
-
-def _map(ours: str, theirs: str) -> Map:
+def _map(ours: str, theirs: str) -> Line:
     """With the prefix that a model with a head has, and TensorFlow's names of a norm's gain and bias, both of which
     the first published checkpoints carry."""
     spellings = [theirs]
@@ -47,7 +42,7 @@ def _map(ours: str, theirs: str) -> Map:
     return Map(ours, theirs, (*spellings[1:], *(f"bert.{s}" for s in spellings)))
 
 
-def _both(ours: str, theirs: str) -> list[Map]:
+def _both(ours: str, theirs: str) -> list[Line]:
     return [_map(f"{ours}.{part}", f"{theirs}.{part}") for part in ("weight", "bias")]
 
 

@@ -7,15 +7,11 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from bedplate.config.model import Config
-from bedplate.families.llama_config import MAX_LAYERS, MAX_NUMBERS, MAX_POSITIONS, TokenId
-
-Activation = Literal[
-    "gelu", "gelu_python", "gelu_new", "gelu_fast", "gelu_pytorch_tanh", "gelu_accurate", "relu", "silu", "swish"
-]
+from bedplate.families.activations import HiddenAct
+from bedplate.families.family_config import MAX_LAYERS, MAX_NUMBERS, MAX_POSITIONS, FamilyConfig, TokenId
 
 
-class BertConfig(Config):
+class BertConfig(FamilyConfig):
     """A BERT-family model; keys as in Hugging Face's config.json."""
 
     model_type: Literal["bert"] = Field("bert", description="the Hugging Face name it is saved under")
@@ -24,7 +20,7 @@ class BertConfig(Config):
     intermediate_size: int = Field(gt=0, description="inner width of the feed-forward")
     num_hidden_layers: int = Field(gt=0, le=MAX_LAYERS, description="blocks")
     num_attention_heads: int = Field(gt=0, description="heads, each hidden_size / num_attention_heads wide")
-    hidden_act: Activation = Field("gelu", description="the function between the feed-forward's two maps")
+    hidden_act: HiddenAct = Field("gelu", description="the function between the feed-forward's two maps")
     layer_norm_eps: float = Field(1e-12, gt=0, description="added to the variance in every norm")
     max_position_embeddings: int = Field(512, gt=0, le=MAX_POSITIONS, description="longest sequence: rows of positions")
     type_vocab_size: int = Field(2, gt=0, description="kinds of token: the first text of a pair, the second")

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from bedplate.families.bert_config import BertConfig
-from bedplate.families.llama_config import refuse
+from bedplate.families.family_config import refuse
 
 _FIELDS = tuple(BertConfig.model_fields)
 # What must have these values, or be absent: anything else would be other mathematics.

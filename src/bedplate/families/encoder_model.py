@@ -203,8 +203,8 @@ class EncoderModel:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         named = dict(self.net.named_parameters())
-        pairs = self.family.weights.pairs(named, self.config.num_hidden_layers)
-        tensors = {pairs[name][0]: p.detach() for name, p in named.items()} | self.carried
+        detached = {name: p.detach() for name, p in named.items()}
+        tensors = self.family.table(self.config).stored(detached, self.config.num_hidden_layers) | self.carried
         if dtype is not None:
             tensors = {name: tensor.to(dtype) for name, tensor in tensors.items()}
         write_checkpoint(folder, tensors)

@@ -15,6 +15,7 @@ from gguf.quants import quant_shape_to_byte_shape, quantize
 from numpy.typing import NDArray
 
 from bedplate.errors import WeightsError
+from bedplate.families.family_config import FamilyConfig
 from bedplate.families.gguf_names import (
     ARCHITECTURES,
     ROPE_FACTORS,
@@ -47,7 +48,7 @@ def write_gguf(model: Model, path: Path, *, dtype: GGUFDtype, name: str, license
     Raises WeightsError for a configuration that GGUF has no keys for, or weights that overflow `dtype`; TokenizerError
     for a tokenizer that it can't say.
     """
-    config = model.config
+    config = _supported(model.config)
     keys, notes = _keys(config)
     writer = GGUFWriter(path, ARCHITECTURES[config.model_type])
     writer.add_type("model")
@@ -81,6 +82,15 @@ def write_gguf(model: Model, path: Path, *, dtype: GGUFDtype, name: str, license
     with path.open("rb") as file:
         os.fsync(file.fileno())
     return notes
+
+
+def _supported(config: FamilyConfig) -> LlamaConfig:
+    if not isinstance(config, LlamaConfig):
+        raise WeightsError(
+            f"model_type {config.model_type} can't be written as GGUF yet",
+            f"Those that can: {', '.join(ARCHITECTURES)}. Export it as Hugging Face folder.",
+        )
+    return config
 
 
 def _keys(c: LlamaConfig) -> tuple[dict[str, Written], list[str]]:
@@ -126,7 +136,7 @@ def _keys(c: LlamaConfig) -> tuple[dict[str, Written], list[str]]:
 def _tensors(model: Model, *, shapes_only: bool = False) -> Iterator[tuple[str, Array]]:
     """(GGUF name, fp32 array in llama.cpp's layout), one at a time. With `shapes_only` the values are left as zeros
     that take no memory."""
-    c = model.config
+    c = _supported(model.config)
     architecture = ARCHITECTURES[c.model_type]
     scaling = c.rope_scaling
     if scaling is not None and scaling.rope_type == "llama3":
@@ -136,7 +146,7 @@ def _tensors(model: Model, *, shapes_only: bool = False) -> Iterator[tuple[str, 
         )
         yield ROPE_FACTORS, factors.astype(np.float32)
     parameters = dict(model.net.named_parameters())
-    pairs = model.family.weights.pairs(parameters, c.num_hidden_layers)
+    pairs = model.family.table(c).pairs(parameters, c.num_hidden_layers)
     for ours, parameter in parameters.items():
         name = pairs[ours][0]
         if shapes_only:

@@ -23,7 +23,7 @@ from bedplate.families.gguf_tokenizer import GGUFTokenizer, read_tokenizer
 from bedplate.families.llama_config import LlamaConfig
 from bedplate.families.model import Model, check_tokenizer, fill
 from bedplate.families.registry import family_of
-from bedplate.nn.stack import Decoder
+from bedplate.nn.decoder import Decoder
 
 SUPPORTED = ("llama", "qwen2", "qwen3")
 """`general.architecture` of the files that are read. Mistral's say `llama`."""
@@ -101,7 +101,8 @@ class GGUFModel:
             net = family.build(self.config)
         shapes = {name: tuple(p.shape) for name, p in net.named_parameters()}
         found = {name: self.file.tensors[source].shape for name, source in self.sources.items()}
-        names = family.weights.match(shapes, found, self.config.num_hidden_layers, str(self.file.path), {})
+        table = family.table(self.config)
+        names = table.match(shapes, found, self.config.num_hidden_layers, str(self.file.path), {}).names
         return net, names
 
     def _tensor(self, name: str, source: str) -> torch.Tensor:

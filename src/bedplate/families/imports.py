@@ -222,7 +222,7 @@ def _encoder_facts(model: EncoderModel, folder: Path) -> dict[str, Any]:
     notes = []
     if not model.settings.stated:
         notes.append(f"{folder} says nothing of pooling: the mean of a text's tokens is taken, and not normalised")
-    if left_out := model.family.weights.dropped(Checkpoint(folder).shapes):
+    if left_out := model.family.table(model.config).dropped(Checkpoint(folder).shapes):
         notes.append(f"left out, for an encoder has no use for them: {', '.join(left_out)}")
     return {
         "architecture": "encoder",

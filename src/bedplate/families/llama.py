@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from bedplate.families.llama_config import LlamaConfig
-from bedplate.families.weights import Map, Table
+from bedplate.families.rope_config import stretched
+from bedplate.families.weights import Line, Map, Table
 from bedplate.nn.attention import Attention
+from bedplate.nn.decoder import Decoder
 from bedplate.nn.feedforward import SwiGLU
 from bedplate.nn.norm import RMSNorm
-from bedplate.nn.rope import Rope, RopeScaling
-from bedplate.nn.stack import Block, Decoder, Residual
+from bedplate.nn.residual import Block, Residual
+from bedplate.nn.rope import Rope
 
 
 def build(c: LlamaConfig) -> Decoder:
     """The modules, parameters not yet set."""
     norm = RMSNorm(c.rms_norm_eps)
-    rope = Rope(c.head_size, c.rope_theta, _scaling(c))
+    rope = Rope(c.head_size, c.rope_theta, stretched(c.rope_scaling, c.max_position_embeddings))
 
     def block(window: int | None) -> Block:
         attention = Attention(
@@ -34,19 +36,7 @@ def tied(c: LlamaConfig) -> dict[str, str]:
     return {"head.weight": "embed.weight"} if c.tie_word_embeddings else {}
 
 
-def _scaling(c: LlamaConfig) -> RopeScaling | None:
-    s = c.rope_scaling
-    if s is None:
-        return None
-    # The dynamic kind measures against the model's own length, whatever else the file says.
-    original = None if s.rope_type == "dynamic" else s.original_max_position_embeddings
-    return RopeScaling(
-        s.rope_type, s.factor, original or c.max_position_embeddings, s.low_freq_factor, s.high_freq_factor,
-        s.beta_fast, s.beta_slow, s.attention_factor, s.mscale, s.mscale_all_dim, s.truncate,
-    )  # fmt: skip
-
-
-def _linear(ours: str, theirs: str) -> list[Map]:
+def _linear(ours: str, theirs: str) -> list[Line]:
     return [Map(f"{ours}.{part}", f"{theirs}.{part}") for part in ("weight", "bias")]
 
 

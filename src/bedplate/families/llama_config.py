@@ -7,49 +7,15 @@ turned back into a name on saving. A key that would change the mathematics and i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from bedplate.config.model import Config
-from bedplate.errors import WeightsError
+from bedplate.families.family_config import MAX_LAYERS, MAX_NUMBERS, MAX_POSITIONS, FamilyConfig, TokenId
+from bedplate.families.rope_config import RopeScalingConfig
 
 ModelType = Literal["llama", "mistral", "qwen2", "qwen3"]
-RopeKind = Literal["linear", "dynamic", "llama3", "yarn"]
-
-# Far beyond any model; a damaged or hostile file that says more would be built for hours.
-MAX_LAYERS = 10_000
-# Positions are turned into fp32 angles and GGUF counts them in 32 bits.
-MAX_POSITIONS = 2**31 - 1
-# Numbers in one matrix: the bytes of more can't be counted in the 63 bits that torch has, even before any is allocated.
-MAX_NUMBERS = 2**59
-
-TokenId = Annotated[int, Field(ge=0, strict=True)]
-
-
-class RopeScalingConfig(Config):
-    """Stretching of rotary positions beyond the trained length; keys as in Hugging Face's `rope_parameters`."""
-
-    rope_type: RopeKind = Field(description="linear, dynamic, llama3 or yarn")
-    # Bounds far around any model's keep logarithms, quotients and powers of these finite.
-    factor: float = Field(gt=0, le=1e6, description="how many times the trained length")
-    original_max_position_embeddings: int | None = Field(None, gt=0, le=MAX_POSITIONS, description="the trained length")
-    low_freq_factor: float = Field(1.0, ge=1e-6, description="llama3: wavelengths above length / this are stretched")
-    high_freq_factor: float = Field(4.0, description="llama3: wavelengths below length / this are kept")
-    beta_fast: float = Field(32.0, ge=1e-6, le=1e9, description="yarn: rotations above which a dimension is kept")
-    beta_slow: float = Field(1.0, ge=1e-6, le=1e9, description="yarn: rotations below which a dimension is stretched")
-    attention_factor: float | None = Field(None, gt=0, description="yarn: factor on cos and sin; computed where absent")
-    mscale: float | None = Field(None, ge=0, description="yarn: numerator of the attention factor")
-    mscale_all_dim: float | None = Field(None, ge=0, description="yarn: denominator of the attention factor")
-    truncate: bool = Field(True, description="yarn: whether the ramp's ends are whole dimensions")
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.high_freq_factor <= self.low_freq_factor:
-            raise ValueError(
-                f"high_freq_factor {self.high_freq_factor} isn't above low_freq_factor {self.low_freq_factor}"
-            )
-        return self
 
 
 class LlamaArchitecture(Config):
@@ -134,7 +100,7 @@ class LlamaArchitecture(Config):
         return self.head_dim or self.hidden_size // self.num_attention_heads
 
 
-class LlamaConfig(LlamaArchitecture):
+class LlamaConfig(LlamaArchitecture, FamilyConfig):
     """A Llama-family model: its architecture, vocabulary and special tokens."""
 
     vocab_size: int = Field(gt=0, description="rows of the embedding")
@@ -168,8 +134,3 @@ class LlamaConfig(LlamaArchitecture):
         from bedplate.families.llama_hf import write_config
 
         return write_config(self)
-
-
-def refuse(where: str, problem: str, fix: str) -> WeightsError:
-    """The error of a config that can't be taken as it is."""
-    return WeightsError(f"{where}: {problem}", fix)

@@ -7,7 +7,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from bedplate.families.llama_config import MAX_LAYERS, LlamaConfig, refuse
+from bedplate.families.family_config import MAX_LAYERS, refuse
+from bedplate.families.llama_config import LlamaConfig
+from bedplate.families.rope_config import read_rope, write_rope
 
 # What a class of transformers assumes where its config.json is silent; where two releases differ, the file says it.
 _DEFAULTS: dict[str, dict[str, Any]] = {
@@ -41,10 +43,6 @@ _HARMLESS = {
     "transformers.js_config", "_attn_implementation_autoset", "tokenizer_class", "quantization_config_origin",
 }  # fmt: skip
 _LAYER_TYPES = ("full_attention", "sliding_attention")
-_ROPE_KEYS = {
-    "factor", "original_max_position_embeddings", "low_freq_factor", "high_freq_factor", "beta_fast", "beta_slow",
-    "attention_factor", "mscale", "mscale_all_dim", "truncate",
-}  # fmt: skip
 
 
 def read_config(found: Mapping[str, Any], where: str) -> LlamaConfig:
@@ -66,7 +64,7 @@ def read_config(found: Mapping[str, Any], where: str) -> LlamaConfig:
     given = {**_DEFAULTS[kind], **{k: v for k, v in found.items() if v is not None or k in _NULL_SAYS}}
     _only(given, "hidden_act", ("silu", "swish"), where)
     _only(given, "pretraining_tp", (1,), where)
-    theta, scaling = _read_rope(given, where)
+    theta, scaling, _ = read_rope(given, where)
     bias = kind == "qwen2" or bool(given.get("attention_bias"))
     fields = {k: given[k] for k in _COPIED if k in given}
     if fields.get("pad_token_id") == -1:
@@ -94,15 +92,6 @@ def read_config(found: Mapping[str, Any], where: str) -> LlamaConfig:
 
 def write_config(c: LlamaConfig) -> dict[str, Any]:
     """LlamaConfig -> config.json's content."""
-    rope: dict[str, Any] = {"rope_type": "default", "rope_theta": c.rope_theta}
-    scaling: dict[str, Any] | None = None
-    if c.rope_scaling is not None:
-        scaling = c.rope_scaling.model_dump(exclude_none=True, exclude_unset=True)
-        if c.rope_scaling.rope_type in ("llama3", "yarn"):
-            scaling.setdefault("original_max_position_embeddings", c.max_position_embeddings)
-        if c.rope_scaling.rope_type == "llama3":
-            scaling |= c.rope_scaling.model_dump(include={"low_freq_factor", "high_freq_factor"})
-        rope |= scaling
     head = "ForCausalLM"
     classes = {"llama": "Llama", "mistral": "Mistral", "qwen2": "Qwen2", "qwen3": "Qwen3"}
     eos = list(c.eos_token_id) if isinstance(c.eos_token_id, tuple) else c.eos_token_id
@@ -114,10 +103,7 @@ def write_config(c: LlamaConfig) -> dict[str, Any]:
         "head_dim": c.head_size,
         "eos_token_id": eos,
         "hidden_act": "silu",
-        # transformers 5 reads rope_parameters, 4 reads the other two.
-        "rope_parameters": rope,
-        "rope_theta": c.rope_theta,
-        "rope_scaling": scaling,
+        **write_rope(c.rope_theta, c.rope_scaling, c.max_position_embeddings),
         **_write_switches(c),
     }
     # Silence about a token would mean another one to some readers: Llama's class fills in 1 and 2.
@@ -139,35 +125,6 @@ def _write_switches(c: LlamaConfig) -> dict[str, Any]:
         "layer_types": ["full_attention" if w is None else "sliding_attention" for w in windows],
     }
     return switches | ({"attention_bias": c.qkv_bias} if c.model_type == "qwen3" else {})
-
-
-def _read_rope(given: Mapping[str, Any], where: str) -> tuple[Any, dict[str, Any] | None]:
-    """rope_theta and rope_scaling, values not yet checked, from whichever spellings the file has."""
-    parameters: dict[str, Any] = {"rope_theta": given["rope_theta"]} if "rope_theta" in given else {}
-    for spelling in ("rope_scaling", "rope_parameters"):
-        found = given.get(spelling) or {}
-        if not isinstance(found, Mapping):
-            raise refuse(where, f"{spelling}={found!r} is no table of keys", "Take an undamaged copy.")
-        # Older files say "type".
-        renamed = {"rope_type": found.get("rope_type", found.get("type")), **found}
-        for key, value in renamed.items():
-            if key == "type" or value is None:
-                continue
-            if parameters.setdefault(key, value) != value:
-                raise refuse(
-                    where, f"{key} is said to be {parameters[key]!r} and {value!r}", "Leave only the right one."
-                )
-    theta, kind = parameters.pop("rope_theta", 10000.0), parameters.pop("rope_type", "default")
-    if parameters.pop("partial_rotary_factor", 1.0) != 1.0:
-        raise refuse(where, "partial_rotary_factor isn't 1", "The Llama family turns whole heads.")
-    if kind not in ("default", "linear", "dynamic", "llama3", "yarn"):
-        raise refuse(where, f"rope type {kind!r} is unknown", "Known: default, linear, dynamic, llama3, yarn.")
-    unknown = sorted(parameters.keys() - _ROPE_KEYS)
-    if unknown:
-        raise refuse(
-            where, f"rope_parameters has unknown keys: {', '.join(unknown)}", "They may change the mathematics."
-        )
-    return theta, None if kind == "default" else {"rope_type": kind, **parameters}
 
 
 def _read_windows(kind: str, given: Mapping[str, Any], where: str) -> tuple[int | None, ...] | None:

@@ -14,13 +14,12 @@ from bedplate.codecs.text import TextTokenizer
 from bedplate.config.nearest import nearest
 from bedplate.errors import InputError, TokenizerError, WeightsError
 from bedplate.families.checkpoint import Checkpoint, stored_dtype, write_checkpoint
-from bedplate.families.llama_config import LlamaConfig
-from bedplate.families.registry import C, Family, FamilyConfig, N, family_of
+from bedplate.families.family_config import FamilyConfig
+from bedplate.families.registry import C, Family, N, family_of
 from bedplate.machine.choose import choose_device
 from bedplate.nn.cache import Cache, KVCache
+from bedplate.nn.decoder import Decoder
 from bedplate.nn.mask import Mask
-from bedplate.nn.products import linear
-from bedplate.nn.stack import Decoder
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -31,7 +30,7 @@ class Model:
 
     def __init__(
         self,
-        config: LlamaConfig,
+        config: FamilyConfig,
         net: Decoder,
         tokenizer: TextTokenizer | None = None,
         generation: Mapping[str, Any] | None = None,
@@ -40,7 +39,7 @@ class Model:
         self.generation = dict(generation or {})
 
     @property
-    def family(self) -> Family[LlamaConfig, Decoder]:
+    def family(self) -> Family[Any, Decoder]:
         return family_of(self.config.model_type, "config")
 
     @property
@@ -83,7 +82,7 @@ class Model:
 
     def logits(self, hidden: Tensor) -> Tensor:
         """hidden [..., width] -> [..., vocabulary] fp32."""
-        return linear(hidden, self.head_weight.to(hidden.dtype), None).float()
+        return self.net.readout.logits(hidden)
 
     def new_cache(self, capacity: int = 0) -> KVCache:
         """An empty cache with room for `capacity` positions; it grows when it must."""
@@ -100,9 +99,8 @@ class Model:
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        names = dict(self.net.named_parameters())
-        pairs = self.family.weights.pairs(names, self.config.num_hidden_layers)
-        tensors = {pairs[n][0]: p.detach() if dtype is None else p.detach().to(dtype) for n, p in names.items()}
+        own = {n: p.detach() if dtype is None else p.detach().to(dtype) for n, p in self.net.named_parameters()}
+        tensors = self.family.table(self.config).stored(own, self.config.num_hidden_layers)
         write_checkpoint(folder, tensors)
         stored = str(stored_dtype(tensors)).removeprefix("torch.")
         # transformers 5 reads dtype, 4 torch_dtype.
@@ -138,9 +136,10 @@ def load_net(
         net = family.build(config)
     shapes = {name: tuple(p.shape) for name, p in net.named_parameters()}
     tied = family.tied(config)
-    names = family.weights.match(shapes, checkpoint.shapes, layers, str(folder), tied)
-    for copy, kept in family.weights.copies(checkpoint.shapes, layers, tied).items():
-        _check_copy(checkpoint, copy, names[kept])
+    table = family.table(config)
+    matching = table.match(shapes, checkpoint.shapes, layers, str(folder), tied)
+    for copy, kept in table.copies(checkpoint.shapes, layers, tied).items():
+        _check_copy(checkpoint, copy, matching.names[kept])
     place = torch.device(choose_device(device).name)  # type: ignore[arg-type]
     wanted = _dtype(dtype)
 
@@ -148,8 +147,8 @@ def load_net(
         stored = ((n, _unquantised(names[n], t, folder)) for n, t in checkpoint.read(names))
         return ((n, t.to(device=place, dtype=wanted or t.dtype)) for n, t in stored)
 
-    fill(net, read(names))
-    return net.eval(), dict(read(family.weights.kept(checkpoint.shapes)))
+    fill(net, matching.read(read))
+    return net.eval(), dict(read(table.kept(checkpoint.shapes)))
 
 
 def load(path: str | Path, *, dtype: str | torch.dtype | None = None, device: str = "auto") -> Model:
@@ -186,7 +185,7 @@ def nearest_sibling(path: Path) -> str:
     return f"; nearest: {there / near}" if near else ""
 
 
-def read_config(folder: Path) -> LlamaConfig:
+def read_config(folder: Path) -> FamilyConfig:
     """The configuration of a model folder."""
     found = read_json(folder / "config.json")
     family = family_of(found.get("model_type"), str(folder / "config.json"))
@@ -238,7 +237,7 @@ def check_tokenizer(tokenizer: TextTokenizer, config: FamilyConfig, where: str) 
         )
 
 
-def _read_generation(path: Path, config: LlamaConfig) -> dict[str, Any]:
+def _read_generation(path: Path, config: FamilyConfig) -> dict[str, Any]:
     """The content of generation_config.json, its tokens checked; nothing where there is none."""
     found = read_json(path, required=False)
     for key in ("bos_token_id", "eos_token_id", "pad_token_id"):
@@ -254,7 +253,7 @@ def _read_generation(path: Path, config: LlamaConfig) -> dict[str, Any]:
     return found
 
 
-def _generation(config: LlamaConfig) -> dict[str, Any]:
+def _generation(config: FamilyConfig) -> dict[str, Any]:
     hf = config.to_hf()
     return {k: hf[k] for k in ("bos_token_id", "eos_token_id", "pad_token_id") if hf[k] is not None}
 

@@ -9,9 +9,8 @@ import torch
 
 from bedplate.families import encoder_model
 from bedplate.families import model as text_model
-from bedplate.families.bert_config import BertConfig
 from bedplate.families.encoder_model import EncoderModel
-from bedplate.families.llama_config import LlamaConfig
+from bedplate.families.family_config import FamilyConfig
 from bedplate.families.model import Model, model_folder, read_json
 from bedplate.families.registry import is_encoder
 
@@ -43,7 +42,7 @@ def load_any(
     return writer.load(folder, dtype=dtype, device=device)
 
 
-def read_any_config(folder: Path) -> LlamaConfig | BertConfig:
+def read_any_config(folder: Path) -> FamilyConfig:
     """The configuration of a model folder, and of an encoder also how it pools. Raises WeightsError for what isn't
     supported, naming the key."""
     if holds_encoder(folder):

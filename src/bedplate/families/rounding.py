@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from bedplate.errors import WeightsError
-from bedplate.families.registry import Family, FamilyConfig
+from bedplate.families.family_config import FamilyConfig
+from bedplate.families.registry import Family
 
 CHUNK_ELEMENTS = 1 << 22
 """Values widened to fp64 at once."""
@@ -76,7 +77,7 @@ def compare_tensors(
     that memory falls on the way. Raises WeightsError naming `what` and the first tensor that is further from its source
     than storing it as `stored` can explain.
     """
-    spellings = source.family.weights.pairs(own, source.config.num_hidden_layers)
+    spellings = source.family.table(source.config).pairs(own, source.config.num_hidden_layers)
     theirs = dict(result.net.named_parameters())
     if own.keys() != theirs.keys():
         odd = ", ".join(sorted(own.keys() ^ theirs.keys())[:8])

@@ -2,22 +2,91 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
 
 from bedplate.errors import WeightsError
 
+Convert = Callable[[Sequence[Tensor]], Sequence[Tensor]]
+"""Tensors of one side -> those of the other, in the order of the line's names. Works on meta tensors too."""
+
 
 @dataclass(frozen=True)
-class Map:
-    """One line of a table: our name, theirs (the spelling that we write), and older spellings that we read.
+class Line:
+    """Parameters of ours that together say what tensors of a checkpoint say. `{i}` stands for the block's number.
 
-    `{i}` stands for the block's number.
+    theirs: the names that we write; older: other spellings of all of them that we read. to_ours, to_theirs: how the
+    tensors are turned into each other, None where one is the other.
     """
 
-    ours: str
-    theirs: str
-    older: tuple[str, ...] = ()
+    ours: tuple[str, ...]
+    theirs: tuple[str, ...]
+    older: tuple[tuple[str, ...], ...] = ()
+    to_ours: Convert | None = None
+    to_theirs: Convert | None = None
+
+    def numbered(self, i: int) -> Line:
+        """The line of block i."""
+
+        def named(names: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(name.replace("{i}", str(i)) for name in names)
+
+        return Line(named(self.ours), named(self.theirs), tuple(map(named, self.older)), self.to_ours, self.to_theirs)
+
+    @property
+    def spellings(self) -> tuple[tuple[str, ...], ...]:
+        """The names that we write, then the older ones."""
+        return (self.theirs, *self.older)
+
+    def read(self, stored: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Their tensors -> ours."""
+        return stored if self.to_ours is None else [t.contiguous() for t in self.to_ours(stored)]
+
+    def written(self, parameters: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Our tensors -> theirs."""
+        return parameters if self.to_theirs is None else [t.contiguous() for t in self.to_theirs(parameters)]
+
+
+def Map(ours: str, theirs: str, older: Sequence[str] = ()) -> Line:  # noqa: N802  # a record's name in every table
+    """One of ours that is one of theirs, as it is; older: other spellings that we read."""
+    return Line((ours,), (theirs,), tuple((name,) for name in older))
+
+
+def transposed(ours: str, theirs: str, older: Sequence[str] = ()) -> Line:
+    """[out, in] here, [in, out] there (GPT-2's Conv1D)."""
+    line = Map(ours, theirs, older)
+    return Line(line.ours, line.theirs, line.older, _transpose, _transpose)
+
+
+def _transpose(tensors: Sequence[Tensor]) -> list[Tensor]:
+    return [t.t() for t in tensors]
+
+
+def fused(
+    ours: Sequence[str], theirs: str, sizes: Sequence[int], older: Sequence[str] = (), *, transpose: bool = False
+) -> Line:
+    """Several of ours, with `sizes` rows, that are one tensor there: ours one below the other, then transposed where
+    it says so."""
+
+    def to_ours(stored: Sequence[Tensor]) -> Sequence[Tensor]:
+        return (stored[0].t() if transpose else stored[0]).split(list(sizes))
+
+    def to_theirs(parameters: Sequence[Tensor]) -> Sequence[Tensor]:
+        joined = torch.cat(list(parameters))
+        return [joined.t() if transpose else joined]
+
+    return Line(tuple(ours), (theirs,), tuple((name,) for name in older), to_ours, to_theirs)
+
+
+def stacked(ours: str, theirs: Sequence[str], older: Sequence[Sequence[str]] = ()) -> Line:
+    """One of ours [E, ...] whose E parts are tensors of their own there (experts)."""
+    return Line(
+        (ours,), tuple(theirs), tuple(map(tuple, older)), lambda stored: [torch.stack(list(stored))],
+        lambda parameters: list(parameters[0].unbind(0)),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -29,26 +98,44 @@ class Table:
     the checkpoint has to say.
     """
 
-    maps: Sequence[Map]
+    maps: Sequence[Line]
     ignored: Sequence[str] = field(default_factory=tuple)
-    carried: Sequence[Map] = field(default_factory=tuple)
+    carried: Sequence[Line] = field(default_factory=tuple)
     left_out: tuple[str, ...] = ()
 
+    def lines(self, ours: Iterable[str], layers: int) -> list[Line]:
+        """The lines of these parameters. Raises WeightsError for a parameter that no line names, or a line of which
+        only a part is there."""
+        ours = list(ours)
+        there = set(ours)
+        expanded = [
+            m.numbered(i) for m in self.maps for i in (range(layers) if any("{i}" in name for name in m.ours) else (0,))
+        ]
+        by_name = {name: line for line in expanded for name in line.ours}
+        missing = [name for name in ours if name not in by_name]
+        if missing:
+            raise WeightsError(f"the weight table names no counterpart of {', '.join(missing)}")
+        used = list({id(by_name[name]): by_name[name] for name in ours}.values())
+        if partial := [name for line in used for name in line.ours if name not in there]:
+            raise WeightsError(f"the weight table joins parameters of which {', '.join(partial)} is missing")
+        return used
+
     def pairs(self, ours: Iterable[str], layers: int) -> dict[str, tuple[str, ...]]:
-        """Our names that the model has -> their spellings, the one that we write first.
+        """Our names that the model has -> their spellings, the one that we write first. Of a tensor that is several
+        parameters here, or several there that are one here, what comes back is a name to show, not one to look up:
+        see `plain`.
 
         Raises WeightsError for a parameter that no line names.
         """
-        expanded = {
-            m.ours.format(i=i): tuple(t.format(i=i) for t in (m.theirs, *m.older))
-            for m in self.maps
-            for i in (range(layers) if "{i}" in m.ours else (0,))
+        return {
+            name: tuple(_shown(spelling, place, len(line.ours)) for spelling in line.spellings)
+            for line in self.lines(ours, layers)
+            for place, name in enumerate(line.ours)
         }
-        ours = list(ours)
-        missing = [name for name in ours if name not in expanded]
-        if missing:
-            raise WeightsError(f"the weight table names no counterpart of {', '.join(missing)}")
-        return {name: expanded[name] for name in ours}
+
+    def plain(self, ours: Iterable[str], layers: int) -> set[str]:
+        """Those of these parameters that are one tensor of the checkpoint each, as they are."""
+        return {line.ours[0] for line in self.lines(ours, layers) if line.to_ours is None}
 
     def match(
         self,
@@ -57,24 +144,25 @@ class Table:
         layers: int,
         where: str,
         tied: Mapping[str, str],
-    ) -> dict[str, str]:
-        """Our parameter -> the checkpoint's tensor, every tensor accounted for.
+    ) -> Matching:
+        """Our parameters -> the checkpoint's tensors, every tensor accounted for.
 
         shapes: ours; found: the checkpoint's; tied: our names that a tied model lacks -> the parameter that stands for
         them (a checkpoint may hold copies, see `copies`). Raises WeightsError naming all that is missing, extra or
         misshapen.
         """
-        pairs = self.pairs(shapes, layers)
-        chosen = {ours: next((t for t in theirs if t in found), None) for ours, theirs in pairs.items()}
+        lines = self.lines(shapes, layers)
+        chosen = [(line, _present(line, found)) for line in lines]
         copies = self.copies(found, layers, tied)
         ignored = {name.format(i=i) for name in self.ignored for i in range(layers)}
-        used = {t for t in chosen.values() if t is not None} | set(self.kept(found).values())
-        missing = [pairs[ours][0] for ours, t in chosen.items() if t is None]
+        used = {name for _, names in chosen for name in names} | set(self.kept(found).values())
+        missing = [name for _, names in chosen for name in names if name not in found]
         extra = sorted(set(found) - used - copies.keys() - ignored - set(self.dropped(found)))
         misshapen = [
-            f"{t} is {list(found[t])} where the configuration says {list(shapes[ours])}"
-            for ours, t in chosen.items()
-            if t is not None and tuple(found[t]) != tuple(shapes[ours])
+            f"{name} is {list(found[name])} where the configuration says {list(shape)}"
+            for line, names in chosen
+            for name, shape in zip(names, _their_shapes(line, shapes), strict=True)
+            if name in found and tuple(found[name]) != tuple(shape)
         ]
         problems = [
             f"{what}: {_some(names)}"
@@ -86,7 +174,15 @@ class Table:
                 f"{where}: the weights don't fit the configuration; " + "; ".join(problems),
                 "Check that config.json and the weights come from the same model.",
             )
-        return {ours: t for ours, t in chosen.items() if t is not None}
+        return Matching(chosen)
+
+    def stored(self, parameters: Mapping[str, Tensor], layers: int) -> dict[str, Tensor]:
+        """Our parameters -> the checkpoint's tensors, by the names that we write."""
+        return {
+            name: tensor
+            for line in self.lines(parameters, layers)
+            for name, tensor in zip(line.theirs, line.written([parameters[o] for o in line.ours]), strict=True)
+        }
 
     def copies(self, found: Iterable[str], layers: int, tied: Mapping[str, str]) -> dict[str, str]:
         """Tensors in the checkpoint that a tied model lacks -> our parameter that they must be equal to."""
@@ -96,12 +192,50 @@ class Table:
     def kept(self, found: Iterable[str]) -> dict[str, str]:
         """The carried tensors that the checkpoint has: the name that we write -> the one it has there."""
         there = set(found)
-        spelt = {m.theirs: next((t for t in (m.theirs, *m.older) if t in there), None) for m in self.carried}
+        spelt = {m.theirs[0]: next((t for (t,) in m.spellings if t in there), None) for m in self.carried}
         return {name: t for name, t in spelt.items() if t is not None}
 
     def dropped(self, found: Iterable[str]) -> list[str]:
         """The tensors of the checkpoint that are left out."""
         return sorted(t for t in found if self.left_out and t.startswith(self.left_out))
+
+
+@dataclass(frozen=True)
+class Matching:
+    """Which tensors of a checkpoint each line is."""
+
+    chosen: Sequence[tuple[Line, tuple[str, ...]]]
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Our parameter -> the checkpoint's tensor, for those that are one, as it is."""
+        return {line.ours[0]: names[0] for line, names in self.chosen if line.to_ours is None}
+
+    def read(self, reader: Callable[[Mapping[str, str]], Iterable[tuple[str, Tensor]]]) -> Iterator[tuple[str, Tensor]]:
+        """(our name, tensor) of everything. reader: (key -> name in the checkpoint) -> (key, tensor)."""
+        yield from reader(self.names)
+        for line, names in self.chosen:
+            if line.to_ours is not None:
+                stored = dict(reader({name: name for name in names}))
+                yield from zip(line.ours, line.read([stored[name] for name in names]), strict=True)
+
+
+def _present(line: Line, found: Mapping[str, tuple[int, ...]]) -> tuple[str, ...]:
+    """The spelling that the checkpoint has most of; the one that we write where it has none."""
+    return max(line.spellings, key=lambda names: sum(name in found for name in names))
+
+
+def _their_shapes(line: Line, shapes: Mapping[str, tuple[int, ...]]) -> list[tuple[int, ...]]:
+    if line.to_theirs is None:
+        return [shapes[name] for name in line.ours]
+    empty = [torch.empty(shapes[name], device="meta") for name in line.ours]
+    return [tuple(t.shape) for t in line.to_theirs(empty)]
+
+
+def _shown(names: tuple[str, ...], place: int, ours: int) -> str:
+    if len(names) > 1:
+        return f"{names[0]} and {len(names) - 1} more"
+    return names[0] if ours == 1 else f"{names[0]} (part {place + 1} of {ours})"
 
 
 def _some(names: Sequence[str]) -> str:

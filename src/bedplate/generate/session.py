@@ -86,8 +86,7 @@ class Session:
     ) -> None:
         # Dynamic scaling turns by the longest sequence of a batch, so there a row alone is the only right batch, and a
         # prompt has to be read in one piece.
-        scaling = model.config.rope_scaling
-        dynamic = scaling is not None and scaling.rope_type == "dynamic"
+        dynamic = model.net.positions_depend_on_length
         self.slots = 1 if dynamic else slots
         self._prefill = max(prefill, model.config.max_position_embeddings) if dynamic else prefill
         self._model, self._cache_tokens = model, cache_tokens

@@ -1,4 +1,5 @@
-"""Keys and values of the past. The cache owns `attend`, so that another layout (paged, say) changes no layer."""
+"""Keys and values of the past, and states. The cache owns `attend`, so that another layout (paged, say) changes no
+layer."""
 
 from __future__ import annotations
 
@@ -13,15 +14,39 @@ from bedplate.nn.mask import Lowered
 
 
 class Cache(Protocol):
-    """What the stack and its attention layers ask of a cache."""
+    """What the stack and its layers ask of a cache."""
 
     @property
     def length(self) -> int:
         """How many positions came before the ones now computed."""
         ...
 
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, mask: Lowered, scale: float) -> Tensor:
+    def attend(
+        self,
+        layer: int,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        mask: Lowered,
+        scale: float,
+        *,
+        softcap: float | None = None,
+        bias: Tensor | None = None,
+    ) -> Tensor:
         """Keep k, v [B, G, T, D] as `layer`'s newest and attend from q [B, H, T, D] to all that it holds."""
+        ...
+
+    def extend(self, layer: int, *new: Tensor) -> tuple[Tensor, ...]:
+        """Keep tensors [B, G, T, D] as `layer`'s newest; all that it holds, [B, G, past + T, D] each. For layers that
+        keep something else than keys and values (latents, arXiv 2405.04434)."""
+        ...
+
+    def state(self, layer: int) -> tuple[Tensor, ...] | None:
+        """What `keep_state` was last given for this layer; None before."""
+        ...
+
+    def keep_state(self, layer: int, state: tuple[Tensor, ...]) -> None:
+        """Keep tensors [B, ...] that don't grow with the text: a recurrent layer's state, an encoder's keys."""
         ...
 
     def advance(self, count: int) -> None:
@@ -30,40 +55,68 @@ class Cache(Protocol):
 
 
 class KVCache:
-    """One contiguous block a layer, grown when it is full: [B, G, capacity, D]."""
+    """One contiguous block a layer and tensor, grown when it is full: [B, G, capacity, D]."""
 
     def __init__(self, layers: int, capacity: int) -> None:
         self.capacity = max(capacity, 1)
         self._length = 0
-        self._blocks: list[tuple[Tensor, Tensor] | None] = [None] * layers
+        self._blocks: list[tuple[Tensor, ...] | None] = [None] * layers
+        self._states: list[tuple[Tensor, ...] | None] = [None] * layers
 
     @property
     def length(self) -> int:
         return self._length
 
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, mask: Lowered, scale: float) -> Tensor:
-        end = self._length + k.shape[2]
-        keys, values = self._room(layer, k, v, end)
-        keys[:, :, self._length : end] = k
-        values[:, :, self._length : end] = v
-        return attend(q, keys[:, :, :end], values[:, :, :end], mask, scale)
+    def attend(
+        self,
+        layer: int,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        mask: Lowered,
+        scale: float,
+        *,
+        softcap: float | None = None,
+        bias: Tensor | None = None,
+    ) -> Tensor:
+        keys, values = self.extend(layer, k, v)
+        return attend(q, keys, values, mask, scale, softcap=softcap, bias=bias)
+
+    def extend(self, layer: int, *new: Tensor) -> tuple[Tensor, ...]:
+        end = self._length + new[0].shape[2]
+        block = self._room(layer, new, end)
+        for held, more in zip(block, new, strict=True):
+            held[:, :, self._length : end] = more
+        return tuple(held[:, :, :end] for held in block)
+
+    def state(self, layer: int) -> tuple[Tensor, ...] | None:
+        return self._states[layer]
+
+    def keep_state(self, layer: int, state: tuple[Tensor, ...]) -> None:
+        self._states[layer] = state
 
     def advance(self, count: int) -> None:
         self._length += count
 
     def select(self, rows: Tensor) -> None:
         """Keep only these rows of the batch (int64 [n]), in this order: finished sequences leave."""
-        self._blocks = [None if b is None else (b[0][rows], b[1][rows]) for b in self._blocks]
+        self._blocks = [None if b is None else tuple(t[rows] for t in b) for b in self._blocks]
+        self._states = [None if s is None else tuple(t[rows] for t in s) for s in self._states]
 
     @classmethod
     def joined(cls, parts: Sequence[tuple[KVCache, int]], capacity: int) -> KVCache:
         """One batch of the rows of several caches, in order. Of each (cache, count) the newest `count` positions are
         kept, set to the right; what stands before a shorter part's is zero and is for the caller to mask."""
         length = max(count for _, count in parts)
-        joined = cls(len(parts[0][0]._blocks), max(capacity, length))
+        first = parts[0][0]
+        joined = cls(len(first._blocks), max(capacity, length))
         joined._length = length
-        for layer in range(len(joined._blocks)):
-            joined._blocks[layer] = joined._set_right(parts, layer, 0), joined._set_right(parts, layer, 1)
+        for layer, (block, state) in enumerate(zip(first._blocks, first._states, strict=True)):
+            if block is not None:
+                joined._blocks[layer] = tuple(joined._set_right(parts, layer, which) for which in range(len(block)))
+            if state is not None:
+                states = [cache._states[layer] or () for cache, _ in parts]
+                joined._states[layer] = tuple(torch.cat(tensors) for tensors in zip(*states, strict=True))
         return joined
 
     def _set_right(self, parts: Sequence[tuple[KVCache, int]], layer: int, which: int) -> Tensor:
@@ -80,18 +133,15 @@ class KVCache:
             first = last
         return out
 
-    def _room(self, layer: int, k: Tensor, v: Tensor, end: int) -> tuple[Tensor, Tensor]:
+    def _room(self, layer: int, new: Sequence[Tensor], end: int) -> tuple[Tensor, ...]:
         block = self._blocks[layer]
         if block is None:
             self.capacity = max(self.capacity, end)
-            block = (
-                k.new_empty(*k.shape[:2], self.capacity, k.shape[3]),
-                v.new_empty(*v.shape[:2], self.capacity, v.shape[3]),
-            )
+            block = tuple(t.new_empty(*t.shape[:2], self.capacity, t.shape[3]) for t in new)
         elif block[0].shape[2] < end:
             room = max(end, 2 * block[0].shape[2])
             self.capacity = max(self.capacity, room)
-            block = _grown(block[0], room), _grown(block[1], room)
+            block = tuple(_grown(t, room) for t in block)
         self._blocks[layer] = block
         return block
 

@@ -7,9 +7,9 @@ import math
 import torch
 
 from bedplate.config.randomness import fold_in
+from bedplate.nn.decoder import Decoder
 from bedplate.nn.encoder import Encoder
 from bedplate.nn.parameters import ParameterInfo, parameter_table
-from bedplate.nn.stack import Decoder
 
 EMBEDDING_STD = 0.02
 

@@ -17,14 +17,17 @@ _FORBIDDEN_FP16 = -6e4
 class Mask:
     """What a query may see. Queries are the last T of the S keys.
 
-    causal: nothing after itself. window: itself and the `window - 1` before it (with causal). segments [B, T]: only
-    its own document. valid [B, S] bool: keys that exist (padding is False).
+    causal: nothing after itself. window: only what is less than `window` positions away, itself included: before it
+    where causal, on both sides otherwise. segments [B, T]: only its own document. valid [B, S] bool: keys that exist
+    (padding is False). prefix [B, S] bool, with causal: keys that later and earlier queries see alike (prefix-LM,
+    arXiv 1910.10683, section 3.2.1).
     """
 
     causal: bool = True
     window: int | None = None
     segments: Tensor | None = None
     valid: Tensor | None = None
+    prefix: Tensor | None = None
 
     def dense(self, queries: int, keys: int, device: torch.device) -> Tensor:
         """[1 or B, 1, queries, keys] bool, True where attention is allowed: the reference for every backend."""
@@ -33,9 +36,12 @@ class Mask:
         allowed = torch.ones(queries, keys, dtype=torch.bool, device=device)
         if self.causal:
             allowed = j <= i
-        if self.window is not None:
-            allowed = allowed & (j > i - self.window)
         allowed = allowed[None, None]
+        if self.causal and self.prefix is not None:
+            self._tells_of("prefix", self.prefix, keys)
+            allowed = allowed | self.prefix[:, None, None, :keys]
+        if self.window is not None:
+            allowed = allowed & (j > i - self.window) & (j < i + self.window)
         if self.segments is not None:
             if not queries == keys == self.segments.shape[1]:
                 raise ValueError(
@@ -44,10 +50,14 @@ class Mask:
                 )
             allowed = allowed & (self.segments[:, None, :, None] == self.segments[:, None, None, :])
         if self.valid is not None:
-            if self.valid.shape[1] < keys:
-                raise ValueError(f"valid tells of {self.valid.shape[1]} keys and there are {keys}")
+            self._tells_of("valid", self.valid, keys)
             allowed = allowed & self.valid[:, None, None, :keys]
         return allowed
+
+    @staticmethod
+    def _tells_of(name: str, given: Tensor, keys: int) -> None:
+        if given.shape[1] < keys:
+            raise ValueError(f"{name} tells of {given.shape[1]} keys and there are {keys}")
 
     def narrowed(self, window: int | None) -> Mask:
         """The same mask with a layer's sliding window, the narrower of the two where both say one."""
@@ -58,8 +68,9 @@ class Mask:
     def lower(self, queries: int, keys: int, device: torch.device, dtype: torch.dtype) -> Lowered:
         """What backends take: done once a forward pass and window, not once a layer."""
         wide = self.window is None or self.window >= keys
-        plain = self.segments is None and self.valid is None and wide
-        if plain and (queries == 1 or not self.causal):
+        causal = self.causal and self.prefix is None
+        plain = self.segments is None and self.valid is None and self.prefix is None and wide
+        if plain and (queries == 1 or not causal):
             return Lowered(bias=None, causal=False)
         if plain and queries == keys and device.type != "cpu":
             return Lowered(bias=None, causal=True)
@@ -68,7 +79,7 @@ class Mask:
         # Every query then sees the same keys, and one row says it for all.
         allowed = self.dense(1 if only_padding else queries, keys, device)
         bias = torch.zeros(allowed.shape, dtype=dtype, device=device).masked_fill_(~allowed, forbidden)
-        return Lowered(bias=bias, causal=self.causal)
+        return Lowered(bias=bias, causal=causal)
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,10 @@ class RopeScaling:
 
 @dataclass(frozen=True)
 class Rope:
-    """Rotates the first and second half of each head against each other (the Hugging Face arrangement)."""
+    """Rotates the first and second half of each head against each other (the Hugging Face arrangement).
+
+    head_dim: the numbers of a head that are rotated, its first ones where a head has more (GPT-NeoX's rotary_pct).
+    """
 
     head_dim: int
     theta: float = 10000.0
@@ -124,6 +127,9 @@ def _rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def rotate(x: Tensor, tables: tuple[Tensor, Tensor]) -> Tensor:
-    """x [B, H, T, head_dim] turned by the tables of its positions."""
-    turned: Tensor = _Rotate.apply(x, *tables)
-    return turned
+    """x [B, H, T, D] turned by the tables of its positions; what of a head is beyond the tables stays as it is."""
+    rotated = 2 * tables[0].shape[-1]
+    if rotated == x.shape[-1]:
+        whole: Tensor = _Rotate.apply(x, *tables)
+        return whole
+    return torch.cat((_Rotate.apply(x[..., :rotated], *tables), x[..., rotated:]), dim=-1)

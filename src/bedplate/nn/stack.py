@@ -1,135 +1,144 @@
-"""Residual lists, blocks and the decoder: a stack is a list of blocks, a block a tuple of residual sublayers."""
+"""The stack: embeddings, blocks and a last norm; tokens to hidden states. Decoders and encoders are stacks."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from bedplate.nn.attention import AttentionLayer, Context
 from bedplate.nn.cache import Cache, KVCache
+from bedplate.nn.context import Context, ContextLayer
 from bedplate.nn.linear import Embedding, Linear
 from bedplate.nn.mask import Mask
 from bedplate.nn.norm import Norm
+from bedplate.nn.relative import RelativeBuckets
+from bedplate.nn.residual import Block
 from bedplate.nn.rope import Rope
 
 
-class Sublayer(Protocol):
-    """A frozen record whose module maps (x [B, T, width], context) to the residual branch's [B, T, width]."""
-
-    def build(self, width: int) -> nn.Module: ...
-
-
 @dataclass(frozen=True)
-class Residual:
-    """out_norm(x + post_norm(sublayer(pre_norm(x)))), each norm where there is one.
+class Embeddings:
+    """norm(scale * token + position + type), each where there is one, in `inner` numbers that a map then makes the
+    stack's width (ALBERT, arXiv 1909.11942), in the width itself where None.
 
-    pre_norm: as GPT-2 and Llama have it. out_norm: after the addition, as in the first Transformer and BERT.
+    positions: rows of learned positions, none where 0; position_offset: the row of the first (RoBERTa's is 2).
+    token_types: kinds of token that have a vector of their own (BERT's first and second sentence).
     """
 
-    sublayer: Sublayer
-    pre_norm: Norm | None = None
-    post_norm: Norm | None = None
-    out_norm: Norm | None = None
-
-    def build(self, width: int) -> ResidualLayer:
-        return ResidualLayer(self, width)
-
-
-class ResidualLayer(nn.Module):
-    def __init__(self, record: Residual, width: int) -> None:
-        super().__init__()
-        self.pre_norm = record.pre_norm.build(width) if record.pre_norm else None
-        self.sublayer = record.sublayer.build(width)
-        self.post_norm = record.post_norm.build(width) if record.post_norm else None
-        self.out_norm = record.out_norm.build(width) if record.out_norm else None
-
-    def forward(self, x: Tensor, context: Context) -> Tensor:
-        y = x if self.pre_norm is None else self.pre_norm(x)
-        y = self.sublayer(y, context)
-        x = x + (y if self.post_norm is None else self.post_norm(y))
-        return x if self.out_norm is None else self.out_norm(x)
+    vocabulary: int
+    positions: int = 0
+    position_offset: int = 0
+    token_types: int = 0
+    norm: Norm | None = None
+    scale: float = 1.0
+    inner: int | None = None
 
 
-class Block(tuple[Residual, ...]):
-    """The residual sublayers that one step of the stack runs in turn: Block(Residual(...), Residual(...))."""
+class Stack(nn.Module):
+    """Maps tokens [B, T] to hidden states [B, T, width].
 
-    __slots__ = ()
-
-    def __new__(cls, *residuals: Residual) -> Block:
-        return super().__new__(cls, residuals)
-
-    def build(self, width: int) -> BlockLayer:
-        return BlockLayer(r.build(width) for r in self)
-
-
-class BlockLayer(nn.ModuleList):
-    def forward(self, x: Tensor, context: Context) -> Tensor:
-        for residual in self:
-            x = residual(x, context)
-        return x
-
-
-class Decoder(nn.Module):
-    """Embedding, blocks, a last norm and a head that may be the embedding itself (tied).
-
-    Maps tokens [B, T] to hidden states [B, T, width]; the head is applied by who needs logits, so that a loss can
-    take it in chunks. compute_dtype: what activations are in; None means the embedding's own dtype.
+    relative: learned relative positions, shared by the layers that ask for them. order: which blocks run in turn, by
+    number, where that isn't each once (ALBERT runs one many times). compute_dtype: what activations are
+    in; None means the embedding's own dtype.
     """
 
-    def __init__(self, width: int, vocabulary: int, blocks: Sequence[Block], norm: Norm | None, *, tied: bool) -> None:
+    def __init__(
+        self,
+        width: int,
+        embeddings: int | Embeddings,
+        blocks: Sequence[Block],
+        norm: Norm | None,
+        relative: RelativeBuckets | None = None,
+        order: Sequence[int] | None = None,
+    ) -> None:
         super().__init__()
+        e = Embeddings(embeddings) if isinstance(embeddings, int) else embeddings
+        inner = e.inner or width
         self.compute_dtype: torch.dtype | None = None
-        self.embed = Embedding(vocabulary, width)
+        self.embed_scale, self.position_offset = e.scale, e.position_offset
+        self.embed = Embedding(e.vocabulary, inner)
+        self.embed_position = Embedding(e.positions, inner) if e.positions else None
+        self.embed_type = Embedding(e.token_types, inner) if e.token_types else None
+        self.embed_norm = e.norm.build(inner) if e.norm else None
+        self.embed_project = Linear(inner, width, bias=True) if e.inner else None
+        self.relative = relative.build() if relative else None
         self.blocks = nn.ModuleList(block.build(width) for block in blocks)
+        self.order = tuple(range(len(blocks))) if order is None else tuple(order)
         self.norm = norm.build(width) if norm else None
-        self.head = None if tied else Linear(width, vocabulary, role="head")
         self._ropes: list[Rope] = []
         self._windows: list[int | None] = []
-        self._number_layers()
+        self.number_layers()
 
-    def _number_layers(self) -> None:
-        layers = [m for m in self.modules() if isinstance(m, AttentionLayer)]
-        for i, attention in enumerate(layers):
-            attention.layer = i
-            if attention.position is not None:
-                if attention.position not in self._ropes:
-                    self._ropes.append(attention.position)
-                attention.rope = self._ropes.index(attention.position)
-            if attention.window not in self._windows:
-                self._windows.append(attention.window)
-        self.attention_layers = len(layers)
+    def number_layers(self) -> None:
+        """Give every layer its places in cache and context; to be called again where layers are added."""
+        layers = [m for m in self.modules() if isinstance(m, ContextLayer)]
+        for i, layer in enumerate(layers):
+            layer.layer = i
+            if layer.position is not None:
+                if layer.position not in self._ropes:
+                    self._ropes.append(layer.position)
+                layer.rope = self._ropes.index(layer.position)
+            if layer.attends and layer.window not in self._windows:
+                self._windows.append(layer.window)
+        self.cached_layers = len(layers)
 
     @property
-    def head_weight(self) -> Tensor:
-        """[vocabulary, width]: the head's matrix, the embedding's where they are tied."""
-        return self.embed.weight if self.head is None else self.head.weight
+    def positions_depend_on_length(self) -> bool:
+        """Whether a position is turned by an angle that the longest sequence of its batch decides (dynamic scaling):
+        then only a row alone, in one piece, is what it is meant to be."""
+        return any(rope.scaling is not None and rope.scaling.kind == "dynamic" for rope in self._ropes)
+
+    @property
+    def cache_width(self) -> int:
+        """Numbers that the cache keeps of one position, over all layers."""
+        return sum(m.cache_width for m in self.modules() if isinstance(m, ContextLayer))
 
     def new_cache(self, capacity: int) -> KVCache:
-        return KVCache(self.attention_layers, capacity)
+        return KVCache(self.cached_layers, capacity)
+
+    def embedded(self, tokens: Tensor, positions: Tensor, token_types: Tensor | None = None) -> Tensor:
+        """tokens [B, T], positions and token_types [B or 1, T] int64 -> [B, T, width] in the compute dtype."""
+        x = self.embed(tokens)
+        if self.embed_scale != 1.0:
+            x = x * torch.tensor(self.embed_scale, dtype=x.dtype, device=x.device)
+        if self.embed_position is not None:
+            x = x + self.embed_position(positions + self.position_offset)
+        if self.embed_type is not None:
+            x = x + (self.embed_type.weight[0] if token_types is None else self.embed_type(token_types))
+        if self.embed_norm is not None:
+            x = self.embed_norm(x)
+        if self.compute_dtype is not None:
+            x = x.to(self.compute_dtype)
+        return x if self.embed_project is None else self.embed_project(x)
 
     def forward(
         self,
         tokens: Tensor,
         *,
         positions: Tensor | None = None,
+        token_types: Tensor | None = None,
         mask: Mask | None = None,
         cache: Cache | None = None,
+        memory: Tensor | None = None,
+        memory_valid: Tensor | None = None,
     ) -> Tensor:
-        """tokens [B, T] int64; positions [B or 1, T] int64, counted on from the cache where None."""
-        x = self.embed(tokens)
-        if self.compute_dtype is not None:
-            x = x.to(self.compute_dtype)
+        """tokens [B, T] int64; positions [B or 1, T] int64, counted on from the cache where None. memory [B, M, width]:
+        what cross-attention reads, memory_valid [B, M] bool: which of it exists."""
         past = 0 if cache is None else cache.length
         T = tokens.shape[1]
         if positions is None:
             positions = torch.arange(past, past + T, device=tokens.device)[None]
+        x = self.embedded(tokens, positions, token_types)
         context = self._context(positions, mask or Mask(), past, T, x, cache)
-        for block in self.blocks:
-            x = block(x, context)
+        if memory is not None or memory_valid is not None:
+            context.memory = memory
+            seen = Mask(causal=False, valid=memory_valid)
+            M = memory_valid.shape[1] if memory is None else memory.shape[1]  # type: ignore[union-attr]
+            context.memory_mask = seen.lower(T, M, x.device, x.dtype)
+        for number in self.order:
+            x = self.blocks[number](x, context)
         if cache is not None:
             cache.advance(T)
         return x if self.norm is None else self.norm(x)
@@ -139,4 +148,7 @@ class Decoder(nn.Module):
             rotary={i: rope.tables(positions, x.dtype) for i, rope in enumerate(self._ropes)},
             masks={w: mask.narrowed(w).lower(T, past + T, x.device, x.dtype) for w in self._windows},
             cache=cache,
+            bias=None if self.relative is None else self.relative(T, past + T, x.dtype),
+            valid=None if mask.valid is None else mask.valid[:, past : past + T],
+            segments=mask.segments,
         )

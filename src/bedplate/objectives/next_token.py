@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from bedplate.nn.cross_entropy import chunked_cross_entropy, compiled_softmax, softmax
+from bedplate.nn.decoder import Decoder
 from bedplate.nn.mask import Mask
-from bedplate.nn.stack import Decoder
 from bedplate.objectives.term import Batch, Term
 
 

@@ -92,11 +92,19 @@ def _of_kind(tree: Ancestor, kind: str) -> list[Artefact]:
     return [artefact for artefact in found.values() if artefact is not None]
 
 
+_SHAPE = {
+    "num_attention_heads": "{} heads",
+    "kv_heads": "{} for keys and values",
+    "intermediate_size": "feed-forward {}",
+    "num_local_experts": "{} experts",
+}
+"""What is said of a model's shape, where its family has it."""
+
+
 def _model(model: Model, run: Artefact) -> list[Fact]:
     c, source = model.config, origin(run)
-    shape = (
-        f"{c.model_type}: {c.num_hidden_layers} layers, width {c.hidden_size}, {c.num_attention_heads} heads "
-        f"({c.kv_heads} for keys and values), feed-forward {c.intermediate_size}"
+    shape = f"{c.model_type}: {c.num_hidden_layers} layers, width {c.hidden_size}" + "".join(
+        f", {said.format(value)}" for key, said in _SHAPE.items() if (value := getattr(c, key, None)) is not None
     )
     return [
         Fact("architecture", shape, "measured", source),

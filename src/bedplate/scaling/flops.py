@@ -9,9 +9,9 @@ don't.
 from __future__ import annotations
 
 from bedplate.nn.attention import AttentionLayer
+from bedplate.nn.decoder import Decoder
 from bedplate.nn.encoder import Encoder
 from bedplate.nn.parameters import parameter_table
-from bedplate.nn.stack import Decoder
 
 METHOD = "6 * matrix parameters + 12 * layers * heads * head_dim * length, per token"
 

@@ -227,9 +227,8 @@ class _Lanes:
         free = memory().available if model.device.type == "cpu" else _device_memory(model)
         if free is None:
             return None
-        c = model.config
-        position = 2 * c.num_hidden_layers * c.kv_heads * c.head_size * model.dtype.itemsize
-        return max(free // 4 // self._count // position, 1)
+        position = model.net.cache_width * model.dtype.itemsize
+        return max(free // 4 // self._count // position, 1) if position else None
 
 
 def _device_memory(model: TextModel) -> int | None:

@@ -13,8 +13,8 @@ from bedplate.data.tokens import TokenSet
 from bedplate.families.llama_config import LlamaConfig
 from bedplate.families.model import Model, fill
 from bedplate.families.registry import family_of
+from bedplate.nn.decoder import Decoder
 from bedplate.nn.initialise import initialise
-from bedplate.nn.stack import Decoder
 from bedplate.objectives.next_token import NextToken
 from bedplate.scaling import flops
 from bedplate.train.config import PretrainConfig

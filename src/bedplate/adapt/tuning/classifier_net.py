@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from bedplate.families.encoder_model import pool
+from bedplate.nn.decoder import Decoder
 from bedplate.nn.encoder import Encoder
 from bedplate.nn.linear import Linear
-from bedplate.nn.stack import Decoder
 
 Pooling = Literal["last", "mean", "cls"]
 """The state that stands for a text: of its last token (as transformers' sequence classification of causal models), the
