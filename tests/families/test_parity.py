@@ -99,8 +99,8 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-OTHERS = {"GPT2"}
-"""Kinds whose keys aren't Llama's: each case says its whole shape."""
+LLAMA = {"Llama", "Mistral", "Qwen2", "Qwen3"}
+"""Kinds that share `_SHAPE`; every other case says its whole shape."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -117,7 +117,7 @@ def _quiet_and_alone() -> Iterator[None]:
 def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[PreTrainedModel, Path]:
     """A tiny random model of transformers, and the folder that it saved itself to."""
     kind, keys = FAMILIES[request.param]
-    shape = {} if kind in OTHERS else _SHAPE
+    shape = _SHAPE if kind in LLAMA else {}
     config = getattr(transformers, f"{kind}Config")(**{**shape, **keys})
     model = AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
     generator = torch.Generator().manual_seed(0)
