@@ -110,7 +110,7 @@ FOLDERS = {
     "config that is a list": (replaced("config.json", "[]"), ["config.json: not a JSON object"]),
     "unknown type": (config(model_type="evil", auto_map={"AutoModel": "evil.py"}), ["model_type 'evil' is unknown"]),
     "a thousand million layers": (config(num_hidden_layers=10**9), ["config.json: num_hidden_layers"]),
-    "a huge width": (config(hidden_size=10**12), ["the weights don't fit the configuration; misshapen"]),
+    "a huge width": (config(hidden_size=10**12), ["hidden_size 1000000000000", "more numbers than can be addressed"]),
     "a negative width": (config(hidden_size=-32), ["config.json: hidden_size"]),
     "no heads": (config(num_attention_heads=0), ["config.json: num_attention_heads"]),
     "a smaller vocabulary": (config(vocab_size=10), ["model.embed_tokens.weight is [320, 32]"]),

@@ -11,18 +11,20 @@ from pydantic import Field, model_validator
 from bedplate.config import Config
 from bedplate.ledger import Stage
 
-PLACES = ("python_stdlib", "folder", "jsonl", "parquet", "text")
+PLACES = ("python_stdlib", "folder", "jsonl", "parquet", "text", "fasta")
 _FIELDS_OF_SOME = {
     "include": ("folder",),
     "exclude": ("folder",),
     "text_field": ("jsonl", "parquet"),
     "url_field": ("jsonl", "parquet"),
+    "group_field": ("jsonl", "parquet"),
     "separator": ("text",),
 }
 
 
 class Source(Config):
-    """One raw source: exactly one of `python_stdlib`, `folder`, `jsonl`, `parquet` and `text` says where it is."""
+    """One raw source: exactly one of `python_stdlib`, `folder`, `jsonl`, `parquet`, `text` and `fasta` says where
+    it is."""
 
     python_stdlib: bool = Field(
         False, description="The source files of this Python's standard library, without its tests and generated files."
@@ -35,6 +37,11 @@ class Source(Config):
     jsonl: str | None = Field(None, description="A JSON Lines file, or a folder of *.jsonl; each line is a document.")
     parquet: str | None = Field(None, description="A Parquet file, or a folder of *.parquet; each row is a document.")
     text: str | None = Field(None, description="A UTF-8 text file; one document, or several with `separator`.")
+    fasta: str | None = Field(
+        None,
+        description="A FASTA file of sequences (proteins, nucleotides), plain or gzipped; each sequence is a document, "
+        "without its header and line ends.",
+    )
     include: tuple[str, ...] = Field(
         ("*",), description="Globs of the files to read, relative to the folder; one without / matches names anywhere."
     )
@@ -43,6 +50,11 @@ class Source(Config):
     )
     text_field: str = Field("text", description="The field or column that holds a document's text.")
     url_field: str | None = Field(None, description="The field or column that holds a document's URL.")
+    group_field: str | None = Field(
+        None,
+        description="The field or column that says which documents belong together (a cluster of near duplicates, a "
+        "protein family, an author): all of a group are in one split.",
+    )
     separator: str | None = Field(None, min_length=1, description="What stands between the documents of a text file.")
     license: str | None = Field(
         None,

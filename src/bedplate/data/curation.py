@@ -93,14 +93,15 @@ def _row(source: Source, document: RawDocument, text: str, sha256: str, validati
         "url": document.url,
         "license": source.declared_license,
         "language": source.declared_language,
-        "split": split_of(sha256, validation),
+        # Hashed, so that a group that is called by a document's hash isn't that document.
+        "split": split_of(sha256 if document.group is None else f"group {document.group}", validation),
         "bytes": len(text.encode()),
         "sha256": sha256,
     }
 
 
 def split_of(sha256: str, validation: float) -> str:
-    """The split of a document, from the hash of its text alone: not from its order, name or company."""
+    """The split of a document, from the hash of its text, or of its group: not from its order, name or company."""
     draw = int.from_bytes(hashlib.sha256(f"validation split {sha256}".encode()).digest()[:8], "big") / 2**64
     return "validation" if draw < validation else "train"
 

@@ -1,4 +1,4 @@
-"""Finding and reading raw documents: the standard library, folders, JSON Lines, Parquet, text files.
+"""Finding and reading raw documents: the standard library, folders, JSON Lines, Parquet, text files, FASTA.
 
 Reading streams: one document, line or row batch is in memory at a time. What can't be read is a `Failure` with its file
 and line; what to do about it is the caller's business.
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from bedplate.data.curate import CurateConfig, Source
+from bedplate.data.fasta import FastaError, fasta_sequences
 from bedplate.errors import InputError
 from bedplate.ledger import SourceInput
 from bedplate.ledger.digests import sha256_json
@@ -52,6 +53,8 @@ class RawDocument:
     drop: str | None = None
     bytes: int = 0
     """Size where it lay, in bytes; known even where the text isn't."""
+    group: str | None = None
+    """What it must share a split with."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,8 @@ def find(source: Source) -> list[SourceFile]:
     elif base.is_dir():
         if source.text is not None:
             raise InputError(f"{base}: a folder, where `text` needs a file", "Use `folder` for a folder of text files.")
+        if source.fasta is not None:
+            raise InputError(f"{base}: a folder, where `fasta` needs a file", "Name one source a file.")
         files = _walk(base, source.label, (f"*.{source.place}",), (".*",))
     else:
         files = [_file(base, source.label)]
@@ -133,6 +138,8 @@ def read(source: Source, file: SourceFile, largest: int) -> Iterator[RawDocument
             yield from _read_jsonl(source, file, largest)
         elif source.parquet is not None:
             yield from _read_parquet(source, file)
+        elif source.fasta is not None:
+            yield from _read_fasta(file, largest)
         elif source.text is not None and source.separator is not None:
             yield from _read_separated(file, source.separator, largest)
         else:
@@ -246,6 +253,18 @@ def _piece(name: str, piece: bytes, lost: int) -> RawDocument:
     return RawDocument(name, text, drop=None if text is not None else "not_text", bytes=len(piece))
 
 
+def _read_fasta(file: SourceFile, largest: int) -> Iterator[RawDocument | Failure]:
+    number = 0
+    try:
+        for sequence in fasta_sequences(file.path, largest):
+            number = sequence.number
+            drop = "not_text" if not sequence.is_text else "too_large" if sequence.letters is None else None
+            yield RawDocument(f"{file.name}#{number}", sequence.letters, drop=drop, bytes=sequence.bytes)
+    except FastaError as error:
+        fix = "Take an undamaged FASTA file, or set on_error=skip to count it as failed and go on."
+        yield Failure(f"{file.name}#{number + 1}", str(file.path), "damaged_file", str(error), fix, bytes=file.bytes)
+
+
 def _read_jsonl(source: Source, file: SourceFile, largest: int) -> Iterator[RawDocument | Failure]:
     # JSON may spell a byte of text with six characters (\u0041), and a line has other fields too.
     limit = 6 * largest + (1 << 20)
@@ -295,7 +314,17 @@ def _parse_line(source: Source, file: SourceFile, number: int, name: str, line: 
             f"Repair it, {skip}",
         )
     url = row.get(source.url_field) if source.url_field is not None else None
-    return RawDocument(name, text or "", url=url if isinstance(url, str) else None, bytes=len(line))
+    group = row.get(source.group_field) if source.group_field is not None else None
+    if source.group_field is not None and not isinstance(group, str | int):
+        return failure(
+            "no_group",
+            f'the field "{source.group_field}" holds {_json_type(group)}, which names no group',
+            f"Give every line one, {skip}",
+        )
+    return RawDocument(
+        name, text or "", url=url if isinstance(url, str) else None, bytes=len(line),
+        group=None if group is None else str(group),
+    )  # fmt: skip
 
 
 def _json_type(value: object) -> str:
@@ -320,18 +349,21 @@ def _read_parquet(source: Source, file: SourceFile) -> Iterator[RawDocument | Fa
         yield Failure(file.name, str(file.path), "damaged_file", problem, fix, bytes=file.bytes)
         return
     _check_columns(source, file, parquet)
-    columns = [source.text_field, *([source.url_field] if source.url_field else [])]
+    named = {"url": source.url_field, "group": source.group_field}
+    columns = [source.text_field, *dict.fromkeys(c for c in named.values() if c and c != source.text_field)]
     number = 0
     try:
         for batch in parquet.iter_batches(batch_size=256, columns=columns):
             # As bytes: a writer may have put anything in a string column, and one bad row mustn't fail the batch.
             texts = batch.column(0).cast(pa.large_binary()).to_pylist()
-            urls = batch.column(1).to_pylist() if source.url_field else [None] * len(texts)
-            for data, url in zip(texts, urls, strict=True):
+            others = [batch.column(columns.index(c)).to_pylist() if c else [None] * len(texts) for c in named.values()]
+            for data, url, group in zip(texts, *others, strict=True):
                 number += 1
                 text = decode(data or b"")
                 drop = None if text is not None else "not_text"
-                yield RawDocument(f"{file.name}#{number}", text, url=url, drop=drop, bytes=len(data or b""))
+                yield RawDocument(
+                    f"{file.name}#{number}", text, url=url, drop=drop, bytes=len(data or b""), group=group
+                )
     except (pa.ArrowException, OSError) as error:
         yield Failure(
             *(f"{file.name}#{number + 1}", str(file.path), "damaged_file", f"damaged after row {number}: {error}"),
@@ -357,7 +389,7 @@ def _check_columns(source: Source, file: SourceFile, parquet: Any) -> None:
     import pyarrow as pa
 
     schema = parquet.schema_arrow
-    for option in ("text_field", "url_field"):
+    for option in ("text_field", "url_field", "group_field"):
         column = getattr(source, option)
         if column is None:
             continue

@@ -1,0 +1,86 @@
+"""FASTA files as sources, and groups that share a split."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bedplate.data.curate import CurateConfig, Source
+from bedplate.data.fasta import FastaError, fasta_sequences
+from bedplate.data.sources import find, raw_inputs, read
+
+
+def _documents(source: Source, largest: int = 1 << 20) -> list[object]:
+    return [document for file in find(source) for document in read(source, file, largest)]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    sequences=st.lists(st.text("ACDEFGHIKLMNPQRSTVWY", min_size=1, max_size=300), min_size=1, max_size=5),
+    width=st.integers(1, 80),
+    ends=st.sampled_from(["\n", "\r\n"]),
+)
+def test_what_was_written_is_read(
+    tmp_path_factory: pytest.TempPathFactory, sequences: list[str], width: int, ends: str
+) -> None:
+    lines = []
+    for i, letters in enumerate(sequences):
+        lines += [f">s{i} some words", *(letters[a : a + width] for a in range(0, len(letters), width))]
+    path = tmp_path_factory.mktemp("fasta") / "x.fasta"
+    path.write_bytes(ends.join(lines).encode())
+    found = list(fasta_sequences(path, 1000))
+    assert [s.letters for s in found] == sequences
+    assert [s.name for s in found] == [f"s{i}" for i in range(len(sequences))]
+
+
+def test_gzip_long_sequences_and_what_is_no_sequence(tmp_path: Path) -> None:
+    path = tmp_path / "x.fasta.gz"
+    path.write_bytes(gzip.compress(b">a\nmk\nWw\n>long\n" + b"A" * 50 + b"\n>odd\n\xff\xfe1\n>empty\n"))
+    found = list(fasta_sequences(path, 20))
+    assert [(s.letters, s.bytes, s.is_text) for s in found] == [
+        ("MKWW", 4, True), (None, 50, True), (None, 3, False), ("", 0, True),
+    ]  # fmt: skip
+
+
+def test_a_damaged_file_is_a_failure_that_says_where(tmp_path: Path) -> None:
+    whole = gzip.compress(b">a\n" + bytes(65 + i * 7 % 26 for i in range(40000)) + b"\n")
+    (tmp_path / "cut.gz").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "text").write_text("no header\n")
+    with pytest.raises(FastaError, match="no header"):
+        list(fasta_sequences(tmp_path / "text", 10))
+    (failure,) = _documents(Source(fasta=str(tmp_path / "cut.gz"), license="unknown"))
+    assert failure.reason == "damaged_file"  # type: ignore[attr-defined]
+    assert "damaged gzip after sequence 1" in failure.problem  # type: ignore[attr-defined]
+
+
+def test_groups_stay_in_one_split(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from bedplate.data.curation import _row
+
+    rows = [{"text": f"text {i}", "cluster": f"c{i % 20}"} for i in range(200)]
+    (tmp_path / "x.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "x.parquet")
+    for place in ("jsonl", "parquet"):
+        source = Source.model_validate(
+            {place: str(tmp_path / f"x.{place}"), "license": "unknown", "group_field": "cluster"}
+        )
+        raw_inputs(CurateConfig(sources=(source,)))
+        splits: dict[str, set[str]] = {}
+        for document, row in zip(_documents(source), rows, strict=True):
+            kept = _row(source, document, row["text"], f"{row['text']:0>64}", 0.3)  # type: ignore[arg-type]
+            splits.setdefault(row["cluster"], set()).add(kept["split"])
+        assert all(len(s) == 1 for s in splits.values())
+        assert len(set.union(*splits.values())) == 2
+
+
+def test_a_line_without_its_group_fails(tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").write_text('{"text": "a"}\n')
+    (failure,) = _documents(Source(jsonl=str(tmp_path / "x.jsonl"), license="unknown", group_field="cluster"))
+    assert failure.reason == "no_group"  # type: ignore[attr-defined]
