@@ -85,6 +85,18 @@ def minilm_source(cache: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def rxnmapper(cache: Path) -> Path:
+    """rxnmapper's ALBERT, which reads chemical reactions, as a Hugging Face folder; skips where it can't be had."""
+    return _fetched("rxnmapper", cache)
+
+
+@pytest.fixture(scope="session")
+def antiberty(cache: Path) -> Path:
+    """AntiBERTy, a BERT that reads antibodies, as a Hugging Face folder; skips where it can't be had."""
+    return _fetched("antiberty", cache)
+
+
+@pytest.fixture(scope="session")
 def smollm2(smollm2_gguf: Path, cache: Path) -> Path:
     """SmolLM2-135M-Instruct imported: a model artefact in float32. For reading only."""
     return _imported(smollm2_gguf, cache / "models" / "smollm2")

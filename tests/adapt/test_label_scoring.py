@@ -63,6 +63,17 @@ def test_equal_to_a_full_pass_for_each_label(make_model, variant: str, batch_tok
     assert found.tokens.tolist() == [len(t) for t in answer_tokens(model, labels)]
 
 
+@pytest.mark.parametrize("cap", [None, 2.5])
+def test_a_head_with_a_bias_and_a_cap(make_model, cap: float | None):
+    model = make_model(tie_word_embeddings=False)
+    head = model.net.head
+    head.bias = torch.nn.Parameter(torch.randn(len(head.weight), generator=torch.Generator().manual_seed(2)))
+    model.net.softcap = cap
+    prompts = chat(model, PROMPTS)
+    found = score_answers(model, prompts, LABELS)
+    assert np.abs(found.sums - naive(model, prompts, LABELS)).max() < 1e-4
+
+
 @settings(max_examples=30, deadline=None)
 @given(
     prompts=st.lists(st.lists(st.integers(3, 60), min_size=1, max_size=12), min_size=1, max_size=5),

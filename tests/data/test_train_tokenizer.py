@@ -83,7 +83,7 @@ def test_another_process_trains_the_same_tokenizer(built, tmp_path):
 def test_validation_documents_are_not_learnt_from(built):
     rows = pq.read_table(built.corpus.file("part-00000.parquet")).to_pylist()
     train_only = [[row["text"] for row in rows if row["split"] == "train"]]
-    ours = json.loads(train(TrainTokenizerConfig(vocabulary=300), iter(train_only)).to_str())
+    ours = json.loads(train(TrainTokenizerConfig(vocabulary=300), lambda: iter(train_only)).to_str())
     assert ours["model"] == json.loads(built.tokenizer.file("tokenizer.json").read_text())["model"]
 
 

@@ -201,7 +201,7 @@ def test_an_adapted_net_can_be_copied_too(llama: Base, tokens: Tensor) -> None:
 def _losses(model: Any, tokens: Tensor) -> Tensor:
     keep = torch.ones_like(tokens[:, 1:], dtype=torch.bool)
     hidden = model.hidden(tokens)[:, :-1]
-    return chunked_cross_entropy(hidden, model.head_weight, tokens[:, 1:], keep) / keep.numel()
+    return chunked_cross_entropy(hidden, model.net.readout, tokens[:, 1:], keep) / keep.numel()
 
 
 def test_a_frozen_bf16_base_learns_as_an_fp32_one_does(llama: Base, tokens: Tensor) -> None:

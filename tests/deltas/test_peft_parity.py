@@ -104,7 +104,7 @@ def _step_losses(base: Base, ours: Any, theirs: Any, tokens: Tensor) -> tuple[Te
     targets = tokens[:, 1:]
     if isinstance(ours, TextModel):
         keep = torch.ones_like(targets, dtype=torch.bool)
-        mine = chunked_cross_entropy(ours.hidden(tokens)[:, :-1], ours.head_weight, targets, keep) / targets.numel()
+        mine = chunked_cross_entropy(ours.hidden(tokens)[:, :-1], ours.net.readout, targets, keep) / targets.numel()
         return mine, theirs(input_ids=tokens, labels=tokens).loss
     direction = torch.randn(48, generator=torch.Generator().manual_seed(5))
     return (ours.hidden(tokens) @ direction).square().mean(), (theirs(input_ids=tokens)[0] @ direction).square().mean()

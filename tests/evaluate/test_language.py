@@ -50,6 +50,14 @@ def test_batching_changes_nothing(model):
             np.testing.assert_allclose(nats, direct_nats(model, window.inputs, window.targets), rtol=1e-4, atol=1e-5)
 
 
+def test_a_capped_head_is_scored_as_the_model_bends_it(make_model):
+    model = make_model()
+    model.net.softcap = 1.5
+    inputs, targets = np.arange(20), np.arange(100, 112)
+    (nats,) = score(model, [Window(inputs, targets)])
+    np.testing.assert_allclose(nats, direct_nats(model, inputs, targets), rtol=1e-4, atol=1e-5)
+
+
 def test_equals_transformers(model, tmp_path):
     transformers = pytest.importorskip("transformers")
     model.save(tmp_path)

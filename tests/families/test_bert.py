@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import BertModel
@@ -118,18 +119,34 @@ def test_without_a_pooler(bert_folder, tmp_path):
 
 
 @pytest.mark.parametrize("model", ["BertForPreTraining", "BertForMaskedLM"])
-def test_a_checkpoint_with_pretraining_heads_is_read_without_them(bert_folder, model):
+def test_a_checkpoint_of_pretraining_has_a_masked_head(bert_folder, tmp_path, model):
     folder = bert_folder(model=model)
-    theirs = BertModel.from_pretrained(folder).eval()
+    theirs = getattr(transformers, model).from_pretrained(folder).eval()
     names = load_file(folder / "model.safetensors")
     assert all(name.startswith(("bert.", "cls.")) for name in names)
     ours = EncoderModel.load(folder, device="cpu")
     tokens, valid = batch()
     with torch.no_grad():
-        wanted = theirs(tokens, attention_mask=valid.long()).last_hidden_state
-        close(ours.hidden(tokens, valid)[valid], wanted[valid])
+        found = theirs(tokens, attention_mask=valid.long(), output_hidden_states=True)
+        close(ours.hidden(tokens, valid)[valid], found.hidden_states[-1][valid])
+        wanted = found.prediction_logits if "PreT" in model else found.logits
+        close(ours.predict_masked(tokens, valid)[valid], wanted[valid])
+    pairs = [n for n in names if n.startswith("cls.seq_relationship.")]
+    assert ours.family.table(ours.config).dropped(names) == sorted(pairs)
+    pooler = {"bert.pooler.dense.weight", "bert.pooler.dense.bias"}
+    assert set(ours.carried) == (pooler if "PreT" in model else set())
+    ours.save(tmp_path / "ours")
+    assert load_file(tmp_path / "ours" / "model.safetensors").keys() == names.keys() - set(pairs)
+
+
+def test_a_body_that_names_no_head_leaves_pretraining_out(bert_folder):
+    folder = bert_folder(model="BertForMaskedLM")
+    content = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(content | {"architectures": ["BertModel"]}))
+    names = load_file(folder / "model.safetensors")
+    ours = EncoderModel.load(folder, device="cpu")
+    assert ours.config.head is None
     assert ours.family.table(ours.config).dropped(names) == sorted(n for n in names if n.startswith("cls."))
-    assert set(ours.carried) == ({"pooler.dense.weight", "pooler.dense.bias"} if "PreT" in model else set())
 
 
 def test_the_first_spelling_of_norms_and_buffers(bert_folder):
@@ -146,9 +163,10 @@ def test_the_first_spelling_of_norms_and_buffers(bert_folder):
     assert older.carried.keys() == plain.carried.keys()
 
 
-def test_a_trained_head_is_not_dropped_in_silence(bert_folder):
-    folder = bert_folder(model="BertForSequenceClassification")
-    with pytest.raises(WeightsError, match=r"unknown: classifier\.bias, classifier\.weight"):
+@pytest.mark.parametrize("model", ["BertForQuestionAnswering", "BertForMultipleChoice"])
+def test_a_trained_head_is_not_dropped_in_silence(bert_folder, model):
+    folder = bert_folder(model=model)
+    with pytest.raises(WeightsError, match=r"unknown: (classifier|qa_outputs)\.bias, (classifier|qa_outputs)\.weight"):
         EncoderModel.load(folder)
 
 

@@ -68,7 +68,7 @@ def test_null_key_heads_are_as_many_as_queries(model_type: str) -> None:
         ({"quantization_config": {"bits": 4}}, "quantization_config"),
         ({"auto_map": {"AutoModel": "modeling_x.X"}}, "auto_map"),
         ({"original_max_position_embeddings": 4096}, "original_max_position_embeddings"),
-        ({"rope_scaling": {"type": "longrope", "factor": 2.0}}, "rope type 'longrope'"),
+        ({"rope_scaling": {"type": "longrope", "factor": 2.0}}, "longrope needs short_factor"),
         ({"rope_scaling": {"type": "mrope", "mrope_section": [1, 2]}}, "rope type 'mrope'"),
         ({"rope_scaling": {"type": "default", "mrope_section": [1, 2]}}, "mrope_section"),
         ({"rope_scaling": {"type": "linear", "factor": 2.0, "short_factor": [1.0]}}, "short_factor"),

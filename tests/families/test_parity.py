@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 import torch
 import transformers
+from cases_decoders import CASES as DECODERS
+from cases_deepseek import CASES as DEEPSEEK
+from cases_moe import CASES as MOE
 from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
@@ -96,6 +99,9 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
             "tie_word_embeddings": True,
         },
     ),
+    **DECODERS,
+    **MOE,
+    **DEEPSEEK,
 }
 
 
@@ -124,9 +130,17 @@ def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     for parameter in model.parameters():
         # Large enough that attention is far from uniform and every gain and bias tells.
         parameter.data.normal_(std=0.2 if parameter.dim() > 1 else 0.5, generator=generator)
+    for buffer in _stored_buffers(model):
+        buffer.normal_(std=0.2, generator=generator)
     folder = tmp_path_factory.mktemp("theirs")
     model.save_pretrained(folder)
     return model, folder
+
+
+def _stored_buffers(model: PreTrainedModel) -> list[Tensor]:
+    """What lies on disk beside its parameters, and is a parameter of ours (a router's balancing bias)."""
+    stored = model.state_dict()
+    return [buffer for name, buffer in model.named_buffers() if name in stored]
 
 
 @pytest.fixture(scope="module")
@@ -169,10 +183,13 @@ def test_what_we_save_is_theirs_again(family: tuple[PreTrainedModel, Path], toke
 
 def test_as_many_numbers(family: tuple[PreTrainedModel, Path]) -> None:
     theirs, folder = family
-    assert load(folder).parameter_count() == sum(p.numel() for p in theirs.parameters())
+    numbers = sum(p.numel() for p in (*theirs.parameters(), *_stored_buffers(theirs)))
+    assert load(folder).parameter_count() == numbers
 
 
-def test_loss_and_gradients_equal_transformers(family: tuple[PreTrainedModel, Path], tokens: Tensor) -> None:
+def test_loss_and_gradients_equal_transformers(
+    family: tuple[PreTrainedModel, Path], tokens: Tensor, tmp_path: Path
+) -> None:
     theirs, folder = family
     theirs.zero_grad()
     expected = theirs(tokens, labels=tokens).loss
@@ -180,18 +197,20 @@ def test_loss_and_gradients_equal_transformers(family: tuple[PreTrainedModel, Pa
     ours = load(folder)
     targets = tokens[:, 1:]
     hidden = ours.hidden(tokens)[:, :-1]
-    loss = chunked_cross_entropy(hidden, ours.head_weight, targets, torch.ones_like(targets, dtype=torch.bool))
+    loss = chunked_cross_entropy(hidden, ours.net.readout, targets, torch.ones_like(targets, dtype=torch.bool))
     loss = loss / targets.numel()
     loss.backward()
     assert torch.isclose(loss, expected, rtol=1e-5)
     gradients = {name: p.grad for name, p in ours.net.named_parameters() if p.grad is not None}
     stored = ours.family.table(ours.config).stored(gradients, ours.config.num_hidden_layers)
-    wanted = {name: p.grad for name, p in theirs.named_parameters() if p.grad is not None}
+    # As the weights lie on disk, where some are cut otherwise than in memory (experts).
+    theirs.save_pretrained(tmp_path, state_dict={n: p.grad for n, p in theirs.named_parameters() if p.grad is not None})
+    wanted = load_file(tmp_path / "model.safetensors")
     assert stored.keys() == wanted.keys()
     for name, b in wanted.items():
         # fp32 sums over 80 positions in another order. The bias of keys moves all scores of a query alike, so its
         # true gradient is (all but) nothing: there, rounding is measured against 1.
-        assert (stored[name] - b).norm() < 1e-4 * (b.norm() + name.endswith("k_proj.bias")), name
+        assert (stored[name] - b).norm() <= 1e-4 * (b.norm() + name.endswith("k_proj.bias")), name
 
 
 @torch.no_grad()
@@ -215,14 +234,16 @@ def test_the_spelling_of_transformers_4_reads_the_same(
     if "rope_parameters" not in found:
         pytest.skip("no rotary positions, which alone are spelt in two ways")
     rope = found.pop("rope_parameters")
+    if rope.get("partial_rotary_factor", 1.0) != 1.0 or "rope_theta" not in rope:
+        pytest.skip("older spellings of its own, which the family's own tests read")
     found["rope_theta"] = rope.pop("rope_theta")
     kind = rope.pop("rope_type")
     found["rope_scaling"] = None if kind == "default" else {"type": kind, **rope}
     found["torch_dtype"] = found.pop("dtype")
     types = found.pop("layer_types", None)
-    if types is not None and "max_window_layers" in found:
+    if types is not None:
         prefix = types == sorted(types)  # "full" before "sliding", all that version 4 could once say
-        if not prefix:
+        if not prefix or "max_window_layers" not in found:
             found["layer_types"] = types
     (tmp_path / "config.json").write_text(json.dumps(found))
     (tmp_path / "model.safetensors").symlink_to(folder / "model.safetensors")
@@ -231,7 +252,8 @@ def test_the_spelling_of_transformers_4_reads_the_same(
     assert torch.equal(older(tokens), newer(tokens))
     written = newer.config.to_hf()
     assert written["rope_parameters"]["rope_theta"] == written["rope_theta"]
-    assert (written["rope_scaling"] or {}).items() <= written["rope_parameters"].items()
+    scaling = {{"type": "rope_type"}.get(key, key): value for key, value in (written["rope_scaling"] or {}).items()}
+    assert scaling.items() <= written["rope_parameters"].items()
     assert {"dtype", "torch_dtype"} <= _saved(newer, tmp_path / "saved").keys()
 
 
@@ -251,7 +273,11 @@ def test_half_precision_is_kept_and_computed_in(
     half = load(tmp_path)
     assert half.dtype == getattr(torch, dtype)
     again = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32)
-    # Both start from the same rounded weights; the steps between round by 2^-9 (bf16) or 2^-12 (fp16).
-    assert _off(half(tokens), again(tokens).logits) < {"bfloat16": 0.1, "float16": 0.02}[dtype]
+    expected = again(tokens).logits
+    off = (half(tokens) - expected).abs().amax(-1) / expected.abs().max()
+    # Both start from the same rounded weights; the steps between round by 2^-9 (bf16) or 2^-12 (fp16). A rounded score
+    # may choose another expert, for a token and so for those that see it: with experts most tokens are judged.
+    worst = off.median() if half.net.has_experts else off.max()
+    assert worst < {"bfloat16": 0.1, "float16": 0.02}[dtype]
     assert load(tmp_path, dtype="float32").dtype == torch.float32
     assert _off(load(tmp_path, dtype="float32")(tokens), again(tokens).logits) < RELATIVE

@@ -37,6 +37,13 @@ def _holes(B: int, S: int) -> Tensor:
     return valid
 
 
+def _prefix(B: int, S: int) -> Tensor:
+    """Row b begins with some keys that all see; those of the last row are scattered."""
+    prefix = torch.arange(S) < torch.tensor([(b + 1) * max(S // 5, 1) for b in range(B)])[:, None]
+    prefix[-1] = torch.rand(S, generator=torch.Generator().manual_seed(S)) < 0.2
+    return prefix
+
+
 MASKS: dict[str, Callable[[int, int, int], Mask]] = {
     "causal": lambda B, T, S: Mask(),
     "full": lambda B, T, S: Mask(causal=False),
@@ -49,6 +56,14 @@ MASKS: dict[str, Callable[[int, int, int], Mask]] = {
     "left padding": lambda B, T, S: Mask(valid=_left_padded(B, S)),
     "padding, full": lambda B, T, S: Mask(causal=False, valid=_holes(B, S)),
     "left padding and window": lambda B, T, S: Mask(window=7, valid=_left_padded(B, S)),
+    "two-sided window": lambda B, T, S: Mask(causal=False, window=max(S // 4, 1)),
+    "two-sided window of one": lambda B, T, S: Mask(causal=False, window=1),
+    "two-sided window and segments": lambda B, T, S: Mask(causal=False, window=4, segments=_segments(B, T)),
+    "left padding and two-sided window": lambda B, T, S: Mask(causal=False, window=7, valid=_left_padded(B, S)),
+    "prefix": lambda B, T, S: Mask(prefix=_prefix(B, S)),
+    "prefix and window": lambda B, T, S: Mask(window=5, prefix=_prefix(B, S)),
+    "prefix and segments": lambda B, T, S: Mask(segments=_segments(B, T), prefix=_prefix(B, S)),
+    "left padding and prefix": lambda B, T, S: Mask(valid=_left_padded(B, S), prefix=_prefix(B, S)),
     "padding, segments and window": lambda B, T, S: Mask(window=9, segments=_segments(B, T), valid=_holes(B, S)),
 }
 # B, heads, key heads, queries, keys, head size. Groups of 1, 2 and 4; sizes that are odd multiples of 2 and 7; rows
@@ -76,7 +91,7 @@ def _inputs(shape: tuple[int, ...], dtype: torch.dtype, device: str = "cpu") -> 
 
 def _on(mask: Mask, device: str) -> Mask:
     to = lambda x: None if x is None else x.to(device)  # noqa: E731
-    return Mask(mask.causal, mask.window, to(mask.segments), to(mask.valid))
+    return Mask(mask.causal, mask.window, to(mask.segments), to(mask.valid), to(mask.prefix))
 
 
 def _attended(mask: Mask, T: int, S: int, device: str = "cpu") -> Tensor:
@@ -89,28 +104,111 @@ def _with_gradients(f: Callable[[], Tensor], inputs: tuple[Tensor, ...], grad: T
     return [out.detach(), *torch.autograd.grad(out, inputs, grad.to(out.dtype))]
 
 
-CASES = [
-    (name, shape)
-    for name in MASKS
-    for shape in SHAPES
-    # Segments describe whole rows; a query that sees nothing is 0 / 0 by the definition.
-    if not ("segments" in name and shape[3] != shape[4]) and "left" not in name
-]
+# Segments describe whole rows.
+CASES = [(n, shape) for n in MASKS for shape in SHAPES if not ("segments" in n and shape[3] != shape[4])]
+SCORES = {"plain": (None, False), "softcap": (2.0, False), "bias": (None, True), "softcap and bias": (2.0, True)}
+"""A softcap that bends most scores, and whether there is a learned bias."""
+
+
+def _bias(shape: tuple[int, ...], dtype: torch.dtype, device: str = "cpu") -> Tensor:
+    """As `nn.relative` makes it: no contiguous tensor."""
+    _, H, _, T, S, _ = shape
+    drawn = torch.randn(T, S, H, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    return drawn.to(device, dtype).permute(2, 0, 1)[None].requires_grad_()
+
+
+def _reference(
+    q: Tensor, k: Tensor, v: Tensor, mask: Mask, scale: float, softcap: float | None, bias: Tensor | None
+) -> Tensor:
+    """The definition, where a query that sees nothing (0 / 0 by the definition) gives nothing."""
+    seen = _attended(mask, q.shape[2], k.shape[2], q.device.type)
+    if bool(seen.all()):
+        return reference_attention(q, k, v, mask, scale, softcap=softcap, bias=bias)
+    # Such queries see a key of value zero beside all others.
+    more = [torch.cat((x, x.new_zeros(*x.shape[:2], 1, x.shape[3])), 2) for x in (k, v)]
+    wide = None if bias is None else torch.cat((bias, bias.new_zeros(*bias.shape[:3], 1)), 3)
+    allowed = mask.dense(q.shape[2], k.shape[2], q.device)
+    allowed = torch.cat((allowed, ~allowed.any(-1, keepdim=True)), -1)
+    return reference_attention(q, *more, _Given(allowed), scale, softcap=softcap, bias=wide)
+
+
+class _Given(Mask):
+    """A mask that is said key by key."""
+
+    def __init__(self, allowed: Tensor) -> None:
+        super().__init__()
+        object.__setattr__(self, "allowed", allowed)
+
+    def dense(self, queries: int, keys: int, device: torch.device) -> Tensor:
+        return self.allowed
+
+
+def _compare(ours: Callable[..., Tensor], mask: Mask, shape: tuple[int, ...], scores: str, device: str) -> None:
+    """Outputs and the gradients of queries, keys, values and the bias against the definition's."""
+    _, _, _, T, S, D = shape
+    q, k, v, grad = _inputs(shape, torch.float32, device)
+    softcap, learned = SCORES[scores]
+    bias = _bias(shape, torch.float32, device) if learned else None
+    seen, scale = _attended(mask, T, S, device), 1 / math.sqrt(D)
+    wanted = (q, k, v) if bias is None else (q, k, v, bias)
+    # What a query that sees nothing gives is nobody's business, and so has no gradient.
+    results = [
+        _with_gradients(lambda f=f: f(q, k, v, softcap, bias, scale).where(seen, 0.0), wanted, grad)
+        for f in (ours, lambda q, k, v, softcap, bias, scale: _reference(q, k, v, mask, scale, softcap, bias))
+    ]
+    for a, b in zip(*results, strict=True):
+        # fp32 rounding (6e-8) times the root of the 300 terms of a sum, times values of up to about 10.
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=3e-5)
 
 
 @pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("scores", SCORES)
 @pytest.mark.parametrize(("name", "shape"), CASES)
-def test_equals_the_definition_forward_and_backward(name: str, shape: tuple[int, ...], device: str) -> None:
-    B, _, _, T, S, D = shape
+def test_equals_the_definition_forward_and_backward(
+    name: str, shape: tuple[int, ...], scores: str, device: str
+) -> None:
+    B, _, _, T, S, _ = shape
     mask = _on(MASKS[name](B, T, S), device)
-    q, k, v, grad = _inputs(shape, torch.float32, device)
-    scale = 1 / math.sqrt(D)
-    lowered = mask.lower(T, S, q.device, q.dtype)
-    ours = _with_gradients(lambda: attend(q, k, v, lowered, scale), (q, k, v), grad)
-    theirs = _with_gradients(lambda: reference_attention(q, k, v, mask, scale), (q, k, v), grad)
-    for a, b in zip(ours, theirs, strict=True):
-        # fp32 rounding (6e-8) times the root of the 300 terms of a sum, times values of up to about 10.
-        torch.testing.assert_close(a, b, rtol=1e-5, atol=3e-5)
+    lowered = mask.lower(T, S, torch.device(device), torch.float32)
+    _compare(
+        lambda q, k, v, softcap, bias, scale: attend(q, k, v, lowered, scale, softcap=softcap, bias=bias),
+        mask, shape, scores, device,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("scores", ["plain", "bias"])
+@pytest.mark.parametrize(("name", "shape"), [c for c in CASES if c[1][3] < 40 or c[1][3] != c[1][4]])
+def test_torchs_kernels_equal_the_definition(name: str, shape: tuple[int, ...], scores: str) -> None:
+    """The way of other devices, taken here, with the mask as it is lowered for them."""
+    B, _, _, T, S, _ = shape
+    mask = MASKS[name](B, T, S)
+    lowered = mask.lower(T, S, torch.device("cpu"), torch.float32)
+    if name == "causal" and T == S:
+        lowered = mask.lower(T, S, torch.device("meta"), torch.float32)
+        assert lowered.bias is None
+        assert lowered.causal
+    _compare(
+        lambda q, k, v, softcap, bias, scale: module._by_sdpa(q, k, v, lowered, scale, bias),
+        mask, shape, scores, "cpu",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("part", [1, module.PART_SCORES])
+@pytest.mark.parametrize("scores", SCORES)
+@pytest.mark.parametrize("name", MASKS)
+def test_without_gradients_all_is_the_same(name: str, scores: str, part: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In parts of the batch, of one row each and of all that fit, or by the kernel that is the faster one then."""
+    monkeypatch.setattr(module, "PART_SCORES", part)
+    shape = (3, 4, 2, 45, 45, 6)
+    mask = MASKS[name](3, 45, 45)
+    q, k, v, _ = _inputs(shape, torch.float32)
+    softcap, learned = SCORES[scores]
+    bias = _bias(shape, torch.float32) if learned else None
+    with torch.no_grad():
+        out = attend(q, k, v, mask.lower(45, 45, q.device, q.dtype), 0.4, softcap=softcap, bias=bias)
+        expected = _reference(q, k, v, mask, 0.4, softcap, bias)
+    seen = _attended(mask, 45, 45)
+    torch.testing.assert_close(out.where(seen, 0.0), expected.where(seen, 0.0), rtol=1e-5, atol=1e-5)
 
 
 @settings(max_examples=60, deadline=None)
@@ -138,12 +236,17 @@ def test_equals_sdpa_in_float64_for_any_shape_and_block(data: st.DataObject) -> 
         torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-11)
 
 
-@pytest.mark.parametrize("name", ["causal", "window shorter", "segments, full", "padding, full"])
-def test_gradients_are_those_of_finite_differences(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("softcap", [None, 1.5])
+@pytest.mark.parametrize("name", ["causal", "window shorter", "segments, full", "padding, full", "prefix"])
+def test_gradients_are_those_of_finite_differences(
+    name: str, softcap: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "QUERY_BLOCK", 2)
-    q, k, v, _ = _inputs((1, 2, 1, 5, 5, 2), torch.float64)
-    lowered = MASKS[name](1, 5, 5).lower(5, 5, q.device, q.dtype)
-    assert torch.autograd.gradcheck(lambda *x: attend(*x, lowered, 0.5), (q, k, v))
+    shape = (2, 2, 1, 5, 5, 2)
+    q, k, v, _ = _inputs(shape, torch.float64)
+    lowered = MASKS[name](2, 5, 5).lower(5, 5, q.device, q.dtype)
+    inputs = (q, k, v, _bias(shape, torch.float64))
+    assert torch.autograd.gradcheck(lambda *x: attend(*x[:3], lowered, 0.5, softcap=softcap, bias=x[3]), inputs)
 
 
 @pytest.mark.parametrize("device", DEVICES)

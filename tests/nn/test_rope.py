@@ -56,6 +56,13 @@ SCALINGS: dict[str, dict[str, Any]] = {
         "attention_factor": 0.7,
         "original_max_position_embeddings": 32,
     },
+    "longrope": {"rope_type": "longrope", "original_max_position_embeddings": 32},
+    "longrope, factors": {
+        "rope_type": "longrope",
+        "factor": 3.0,
+        "attention_factor": 1.2,
+        "original_max_position_embeddings": 32,
+    },
     "yarn mscale": {
         "rope_type": "yarn",
         "factor": 4.0,
@@ -64,6 +71,14 @@ SCALINGS: dict[str, dict[str, Any]] = {
         "original_max_position_embeddings": 32,
     },
 }
+
+
+def _divisors(name: str, head_dim: int) -> dict[str, Any]:
+    """longrope's two lists, one number for each frequency."""
+    if "longrope" not in name:
+        return {}
+    each = range(head_dim // 2)
+    return {"short_factor": [1 + i / 10 for i in each], "long_factor": [1.5 + i for i in each]}
 
 
 @pytest.mark.parametrize("head_dim", [8, 10, 64])
@@ -80,7 +95,9 @@ def test_tables_equal_transformers(name: str, length: int, head_dim: int) -> Non
             **shape,
             head_dim=head_dim,
             max_position_embeddings=64,
-            rope_parameters={"rope_theta": 10000.0, "rope_type": "default"} | SCALINGS[name],
+            rope_parameters={"rope_theta": 10000.0, "rope_type": "default"}
+            | SCALINGS[name]
+            | _divisors(name, head_dim),
         )
     positions = torch.stack([torch.arange(length), torch.arange(length).flip(0)])
     with torch.no_grad():

@@ -65,7 +65,7 @@ def test_packed_gradients_are_the_sum_of_each_document_alone(decoder: Decoder) -
 
     def backward(t: Tensor, wanted: Tensor, positions: Tensor | None = None, mask: Mask | None = None) -> None:
         hidden = decoder(t, positions=positions, mask=mask)
-        chunked_cross_entropy(hidden, decoder.head_weight, wanted, torch.ones_like(wanted, dtype=torch.bool)).backward()
+        chunked_cross_entropy(hidden, decoder.readout, wanted, torch.ones_like(wanted, dtype=torch.bool)).backward()
 
     backward(tokens, targets, positions, Mask(segments=segments))
     packed = {name: p.grad for name, p in decoder.named_parameters()}

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from bedplate.families import llama
 from bedplate.families.llama_config import LlamaConfig
 from bedplate.nn.initialise import initialise
+from bedplate.nn.mask import Mask
 from bedplate.objectives.next_token import NextToken
 
 VOCABULARY = 53
@@ -79,3 +80,30 @@ def test_what_is_not_kept_gives_no_gradient(net, batch):
     loss.backward()
     assert loss.item() == 0.0
     assert all(not p.grad.any() for p in net.parameters())
+
+
+def test_z_loss_is_added_while_the_net_trains(net, batch):
+    hidden = net(batch["tokens"], positions=batch["positions"], mask=Mask(segments=batch["segments"]))
+    squares = net.readout.logits(hidden).logsumexp(-1).square()[batch["keep"]].sum()
+    plain = NextToken()(net, batch)["next_token"].sum
+    torch.testing.assert_close(
+        NextToken(z_loss=0.1)(net, batch)["next_token"].sum, plain + 0.1 * squares, rtol=1e-6, atol=0
+    )
+    net.eval()
+    assert torch.equal(NextToken(z_loss=0.1)(net, batch)["next_token"].sum, plain)
+
+
+def test_a_prefix_is_read_from_both_sides(net, batch):
+    prefix = torch.zeros(2, 16, dtype=torch.bool)
+    prefix[0, :3] = prefix[0, 8:12] = prefix[1, :9] = True
+    given = {**batch, "prefix": prefix, "keep": ~prefix}
+    total = torch.zeros(())
+    for row in range(2):
+        for segment in batch["segments"][row].unique():
+            here = batch["segments"][row] == segment
+            hidden = net(batch["tokens"][row, here][None], mask=Mask(prefix=prefix[row, here][None]))[0]
+            losses = F.cross_entropy(net.readout.logits(hidden), batch["targets"][row, here], reduction="none")
+            total = total + losses[~prefix[row, here]].sum()
+    found = NextToken()(net, given)["next_token"].sum
+    torch.testing.assert_close(found, total, rtol=1e-5, atol=0)
+    assert abs(found - NextToken()(net, {**batch, "keep": ~prefix})["next_token"].sum) > 1e-3

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from bedplate.families import bert, llama
+from bedplate.families import bert, llama, mixtral
 from bedplate.families.bert_config import BertConfig
 from bedplate.families.llama_config import LlamaConfig
+from bedplate.families.mixtral_config import MixtralConfig
 from bedplate.nn.attend import QUERY_BLOCK
 from bedplate.nn.initialise import initialise
 from bedplate.objectives.next_token import NextToken
@@ -27,6 +30,14 @@ SMALL = {
     "hidden_size": 48, "intermediate_size": 80, "num_hidden_layers": 3, "num_attention_heads": 4,
     "num_key_value_heads": 2, "vocab_size": 128,
 }  # fmt: skip
+
+
+def _linear_flops(x, weight, *_, out_shape, **__):
+    return 2 * math.prod(x) * weight[0]
+
+
+# torch's counter doesn't know the product that `nn.products` takes where no gradient is recorded.
+ONEDNN = {torch.ops.mkldnn._linear_pointwise: _linear_flops}
 QWEN3 = {"model_type": "qwen3", "qk_norm": True, "head_dim": 20, "qkv_bias": True, "out_bias": True}
 
 
@@ -57,7 +68,7 @@ def counted(made, rows, length):
         "positions": torch.arange(length).repeat(rows, 1),
         "keep": torch.ones_like(tokens, dtype=torch.bool),
     }
-    with FlopCounterMode(display=False) as counter:
+    with FlopCounterMode(display=False, custom_mapping=ONEDNN) as counter:
         NextToken()(made, batch)["next_token"].sum.backward()
     return counter.get_total_flops() / (rows * length)
 
@@ -70,6 +81,17 @@ def test_beside_torch_exactly(shape):
     assert length <= QUERY_BLOCK
     again = 2 * length * attention_width(made)
     assert counted(made, 2, length) == training_flops_per_token(made, length) + again
+
+
+@pytest.mark.parametrize(("experts", "active"), [(8, 2), (5, 3)])
+def test_experts_count_where_they_are_taken(experts, active):
+    made = mixtral.build(MixtralConfig(**SMALL, num_experts=experts, num_experts_per_tok=active))
+    initialise(made, 0)
+    alone = net(SMALL)
+    feed_forward, router = 3 * 48 * 80, 48 * experts
+    assert matrix_parameters(made) == matrix_parameters(alone) + 3 * (feed_forward * (active - 1) + router)
+    again = 2 * 64 * attention_width(made)
+    assert counted(made, 2, 64) == training_flops_per_token(made, 64) + again
 
 
 def test_beside_torch_in_longer_rows():
@@ -88,6 +110,6 @@ def test_an_encoder_by_hand_and_beside_torch():
     assert matrix_parameters(made) == matrices == 10_616_832
     assert forward_flops_per_token(made, 128) == 2 * matrices + 4 * 6 * 384 * 128
     assert training_flops_per_token(made, 128) == 3 * forward_flops_per_token(made, 128)
-    with FlopCounterMode(display=False) as counter:
+    with FlopCounterMode(display=False, custom_mapping=ONEDNN) as counter:
         made(torch.randint(0, 100, (2, 128)))
     assert counter.get_total_flops() == 2 * 128 * forward_flops_per_token(made, 128)

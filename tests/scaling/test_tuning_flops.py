@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -60,12 +62,16 @@ def counted(made, backward):
 
 
 def counting():
-    """torch's counter, taught the products that LoRA adds in place to the base's."""
+    """torch's counter, taught the products that LoRA adds in place to the base's, and oneDNN's."""
 
     def added(total, a, b, **_):
         return 2 * a[0] * a[1] * b[1]
 
-    return FlopCounterMode(display=False, custom_mapping={torch.ops.aten.addmm_: added})
+    def linear(x, weight, *_, **__):
+        return 2 * math.prod(x) * weight[0]
+
+    mapping = {torch.ops.aten.addmm_: added, torch.ops.mkldnn._linear_pointwise: linear}
+    return FlopCounterMode(display=False, custom_mapping=mapping)
 
 
 @pytest.mark.parametrize("tied", [False, True])

@@ -104,6 +104,22 @@ def test_orthogonalised_has_singular_values_about_one():
         assert (inner - torch.diag(inner.diagonal())).norm() < 1e-3
 
 
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_a_stack_of_matrices_is_each_by_itself(shape):
+    generator = torch.Generator().manual_seed(0)
+    stack = torch.randn(3, *shape, generator=generator)
+    torch.testing.assert_close(orthogonalised(stack), torch.stack([orthogonalised(each) for each in stack]))
+    config = OptimiserConfig(name="muon", learning_rate=0.1)
+    together = nn.Parameter(torch.zeros(3, *shape))
+    apart = [nn.Parameter(torch.zeros(shape)) for _ in range(3)]
+    together.grad = stack.clone()
+    for p, gradient in zip(apart, stack, strict=True):
+        p.grad = gradient.clone()
+    Muon([together], config, whole, whole).step()
+    Muon(apart, config, whole, whole).step()
+    torch.testing.assert_close(together.detach(), torch.stack([p.detach() for p in apart]))
+
+
 @given(
     st.lists(st.tuples(st.integers(1, 7), st.integers(1, 5)), min_size=1, max_size=5),
     st.sampled_from([1e-3, 0.5, 1.0, 1e3, None]),

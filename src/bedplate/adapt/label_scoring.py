@@ -160,7 +160,9 @@ class _Scorer:
         at = {edge: i for i, edge in enumerate(edges)}
         device = model.device
         self._before = torch.tensor([node + 1 for node, _ in edges], device=device)  # 0: the prompt's last token
-        self._head = model.head_weight[torch.tensor([token for _, token in edges], device=device)].float()
+        self._readout, told = model.net.readout, torch.tensor([token for _, token in edges], device=device)
+        self._head = self._readout.weight[told].float()
+        self._bias = 0.0 if self._readout.bias is None else self._readout.bias[told].float()
         self._member = np.zeros((len(edges), len(trie.steps)))
         for label, steps in enumerate(trie.steps):
             self._member[[at[step] for step in steps], label] = 1
@@ -190,8 +192,8 @@ class _Scorer:
         last = hidden[torch.arange(B, device=rest.device), rest - 1]
         states = torch.cat((last[:, None], hidden[:, R:]), dim=1)  # [B, 1 + M, D]
         # In fp32, as logits rounded to bf16 would be 0.06 apart: only the normaliser, a sum of many, can bear that.
-        chosen = torch.einsum("bed,ed->be", states[:, self._before].float(), self._head)
-        logp = chosen - self._normalisers(states)[:, self._before]
+        chosen = torch.einsum("bed,ed->be", states[:, self._before].float(), self._head) + self._bias
+        logp = self._readout.capped(chosen) - self._normalisers(states)[:, self._before]
         return logp.double().cpu().numpy() @ self._member
 
     def _positions(self, rest: Tensor, R: int) -> Tensor:

@@ -10,10 +10,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from bedplate.codecs.byte_alphabet import byte_alphabet
 from bedplate.errors import TokenizerError
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
     from bedplate.codecs.guarded import GuardedEncoder
+    from bedplate.codecs.word_starts import WordStarts
 
 NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 """The roles that `tokenizer_config.json` may give to special tokens."""
@@ -82,24 +84,31 @@ class TextTokenizer:
     @classmethod
     def load(cls, folder: str | Path) -> TextTokenizer:
         """Read a tokenizer or model folder: `tokenizer.json`, and where they exist `tokenizer_config.json`,
-        `chat_template.jinja` (else the template inside the config), `generation_config.json` and `config.json`."""
+        `chat_template.jinja` (else the template inside the config), `generation_config.json` and `config.json`.
+        Where there is no `tokenizer.json`, the older files that `bedplate.codecs.foreign` reads."""
+        from bedplate.codecs.foreign import foreign_definition
+
         folder = Path(folder)
-        definition = folder / "tokenizer.json"
-        if not definition.is_file():
+        path = folder / "tokenizer.json"
+        if path.is_file():
+            definition, settings = _read_text(path), _read_object(folder / "tokenizer_config.json")
+        elif (found := foreign_definition(folder)) is not None:
+            definition, settings = found
+        else:
             raise TokenizerError(
                 f"{folder}: no tokenizer.json",
-                "Name a folder with a fast tokenizer; transformers writes one by tokenizer.save_pretrained(folder).",
+                "Name a folder with a tokenizer; transformers writes one by tokenizer.save_pretrained(folder).",
             )
         template = folder / "chat_template.jinja"
         ids: dict[str, Any] = {}
         for name in ("config.json", "generation_config.json"):
             ids.update({k: v for k, v in _read_object(folder / name).items() if k.endswith("_token_id")})
         return cls(
-            _read_text(definition),
-            _read_object(folder / "tokenizer_config.json"),
+            definition,
+            settings,
             chat_template=_read_text(template) if template.is_file() else None,
             fallback_ids=ids,
-            origin=str(definition),
+            origin=str(path),
         )
 
     def save(self, folder: str | Path) -> None:
@@ -163,7 +172,7 @@ class TextTokenizer:
         if text is None:
             return b""
         if self.byte_level:
-            alphabet = _byte_alphabet()
+            alphabet = byte_alphabet()
             try:
                 return bytes(alphabet[c] for c in text)
             except KeyError:  # an added token: it stands for itself
@@ -171,6 +180,11 @@ class TextTokenizer:
         if "ByteFallback" in self._decoder_types and len(text) == 6 and text.startswith("<0x") and text.endswith(">"):
             return bytes([int(text[3:5], 16)])
         return str(text).replace("▁", " ").encode()
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """A copy of the content of `tokenizer_config.json`."""
+        return dict(self._settings)
 
     def is_special(self, token: int) -> bool:
         return token in self._special_ids
@@ -191,6 +205,38 @@ class TextTokenizer:
     @property
     def pad_id(self) -> int | None:
         return self._id_of("pad_token")
+
+    @property
+    def unk_id(self) -> int | None:
+        """What stands for text that the vocabulary lacks."""
+        return self._id_of("unk_token")
+
+    @property
+    def cls_id(self) -> int | None:
+        return self._id_of("cls_token")
+
+    @property
+    def sep_id(self) -> int | None:
+        return self._id_of("sep_token")
+
+    @property
+    def mask_id(self) -> int | None:
+        return self._id_of("mask_token")
+
+    @cached_property
+    def sentinel_ids(self) -> tuple[int, ...]:
+        """The ids of `<extra_id_0>`, `<extra_id_1>`, ... as far as there are any: T5's marks of what was left out."""
+        found: list[int] = []
+        while (id := self.backend.token_to_id(f"<extra_id_{len(found)}>")) is not None:
+            found.append(id)
+        return tuple(found)
+
+    @cached_property
+    def word_starts(self) -> WordStarts:
+        """ids [..., T] -> bool [..., T]: where words begin (`tokenizer.word_starts(ids)`)."""
+        from bedplate.codecs.word_starts import WordStarts
+
+        return WordStarts(self)
 
     @cached_property
     def _plain(self) -> Tokenizer:
@@ -295,12 +341,3 @@ def _decoder_types(decoder: Any) -> set[str]:
     if decoder.get("type") == "Sequence":
         return {d.get("type", "") for d in decoder.get("decoders", [])}
     return {decoder.get("type", "")}
-
-
-@lru_cache(maxsize=1)
-def _byte_alphabet() -> dict[str, int]:
-    """GPT-2's alphabet: character -> byte. Printable Latin-1 stands for itself, the rest for U+0100 upwards, in order
-    (Radford et al., 2019, `bytes_to_unicode`)."""
-    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = [b for b in range(256) if b not in set(printable)]
-    return {chr(b): b for b in printable} | {chr(0x100 + i): b for i, b in enumerate(others)}

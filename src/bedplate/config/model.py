@@ -44,8 +44,9 @@ class Config(BaseModel):
 
 
 def is_execution(config: type[BaseModel], field: str) -> bool:
-    """Whether the field was declared with `execution`."""
-    extra = config.model_fields[field].json_schema_extra
+    """Whether the field was declared with `execution`; keys beyond the declared fields aren't."""
+    declared = config.model_fields.get(field)
+    extra = declared.json_schema_extra if declared is not None else None
     return isinstance(extra, dict) and extra.get(_EXECUTION) is True
 
 

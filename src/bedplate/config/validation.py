@@ -47,7 +47,7 @@ def _truths_as_numbers(made: object, given: object) -> Iterator[tuple[tuple[str 
 
 
 def _line(cls: type[Config], entry: StageEntry, details: ErrorDetails) -> str:
-    key = _written(details["loc"], entry.options)
+    key = _written(details["loc"], entry.options, missing=details["type"] == "missing")
     start = f"{entry.place(*key)}: stages.{'.'.join(map(str, (entry.name, *key)))}"
     match details["type"]:
         case "extra_forbidden":
@@ -79,7 +79,7 @@ _EXPECTED = {
 """pydantic's kinds of error, in the words of somebody who writes YAML and not Python."""
 
 
-def _written(loc: Sequence[str | int], options: Any) -> tuple[str | int, ...]:
+def _written(loc: Sequence[str | int], options: Any, *, missing: bool) -> tuple[str | int, ...]:
     """The key path as the user wrote it. pydantic's locations also name the branches of unions: those are left out."""
     path: list[str | int] = []
     at = options
@@ -90,8 +90,8 @@ def _written(loc: Sequence[str | int], options: Any) -> tuple[str | int, ...]:
         if inside:
             path.append(part)
             at = at[part]
-        elif index == len(loc) - 1 and isinstance(at, dict):
-            path.append(part)  # a missing key
+        elif missing and index == len(loc) - 1:
+            path.append(part)
     return tuple(path)
 
 

@@ -22,7 +22,9 @@ from torch import Tensor
 from bedplate.deltas.lora import A, B, LoraConfig, LoraDelta, LoraLinear, attach
 from bedplate.deltas.names import (
     Adaptable,
+    check_adaptable,
     inverted,
+    laid_out_otherwise,
     module_paths,
     parameter_spellings,
     passed_over,
@@ -42,7 +44,9 @@ _FLOATS = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
 def write_peft(folder: Path, model: Adaptable, delta: LoraDelta, *, base_name: str | None = None) -> None:
     """Write a folder that PEFT and vLLM load. Raises WeightsError for an adapter that also replaces parameters, as some
-    made elsewhere do: those are merged instead."""
+    made elsewhere do: those are merged instead; and for deltas of maps that the base's files hold joined with others.
+    """
+    check_adaptable(model, delta.layers)
     if delta.replaced.parameters():
         names = ", ".join(delta.replaced.parameters())
         raise WeightsError(f"the adapter also replaces {names}", "Merge it into its base, and share the result.")
@@ -176,6 +180,7 @@ def _sorted(tensors: Iterable[str], model: Adaptable, where: Path) -> _Found:
         for copy, kept in _tied(model).items()
     }
     copied = inverted(copies)
+    otherwise = inverted(laid_out_otherwise(model))
     found, unknown = _Found(), []
     for key in tensors:
         name = key.removeprefix(_PREFIX)
@@ -183,6 +188,12 @@ def _sorted(tensors: Iterable[str], model: Adaptable, where: Path) -> _Found:
         plain = name.replace(".base_layer.", ".")
         if name == key:
             unknown.append(key)
+        elif (match[1] if match else plain.rpartition(".")[0]) in otherwise:
+            raise WeightsError(
+                f"{where}: {key}: {model.config.model_type} stores this map joined with others or turned round, and "
+                "deltas on such aren't supported",
+                "Merge it into its base with PEFT itself (merge_and_unload), and import the result.",
+            )
         elif match and match[1] in modules:
             found.factors[modules[match[1]], _PARTS[match[2]]] = key
         elif passed_over(model, owner := match[1] if match else plain.rpartition(".")[0]):

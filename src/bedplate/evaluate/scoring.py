@@ -88,6 +88,6 @@ def _score_batch(
         hidden = model.hidden(torch.from_numpy(tokens).to(model.device))
         at = (torch.from_numpy(np.concatenate(rows)), torch.from_numpy(np.concatenate(columns)))
         following = torch.from_numpy(np.concatenate(wanted)).to(model.device)
-        nats = token_cross_entropy(hidden[at], model.head_weight, following).cpu().numpy().astype(np.float64)
+        nats = token_cross_entropy(hidden[at], model.net.readout, following).cpu().numpy().astype(np.float64)
     ends = np.cumsum([len(part) for part in wanted])
     yield from zip(order, np.split(nats, ends[:-1]), strict=True)

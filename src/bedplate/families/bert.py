@@ -2,68 +2,123 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from bedplate.families.activations import ACTIVATION_NAMES
-from bedplate.families.bert_config import BertConfig
+from bedplate.families.bert_config import BertConfig, BertShape
+from bedplate.families.encoder_config import EncoderConfig
 from bedplate.families.weights import Line, Map, Table
 from bedplate.nn.attention import Attention
 from bedplate.nn.encoder import Encoder
+from bedplate.nn.encoder_heads import ClassHead, MaskedHead, Transform
 from bedplate.nn.feedforward import FeedForward
 from bedplate.nn.norm import LayerNorm
 from bedplate.nn.residual import Block, Residual
 from bedplate.nn.stack import Embeddings
 
 
-def build(c: BertConfig) -> Encoder:
+def build(c: BertShape) -> Encoder:
     """The modules, parameters not yet set."""
+    embeddings = Embeddings(
+        c.vocab_size, c.max_position_embeddings, c.position_offset, c.type_vocab_size, LayerNorm(c.layer_norm_eps)
+    )
+    return Encoder(c.hidden_size, embeddings, [block(c)] * c.num_hidden_layers, norm=None, head=head(c))
+
+
+def block(c: BertShape) -> Block:
+    """Attention and feed-forward, each normed after the addition."""
     norm = LayerNorm(c.layer_norm_eps)
-    attention = Attention(
-        heads=c.num_attention_heads, kv_heads=c.num_attention_heads, head_dim=c.head_size, bias=True, out_bias=True
+    heads = c.num_attention_heads
+    attention = Attention(heads=heads, kv_heads=heads, head_dim=c.head_size, bias=True, out_bias=True)
+    feed_forward = FeedForward(c.intermediate_size, ACTIVATION_NAMES[c.hidden_act])
+    return Block(Residual(attention, out_norm=norm), Residual(feed_forward, out_norm=norm))
+
+
+def head(c: EncoderConfig, width: int | None = None) -> MaskedHead | ClassHead | None:
+    """The head that the configuration asks for. width: of the embedding, where it isn't the encoder's."""
+    if c.head == "masked":
+        transform = Transform(ACTIVATION_NAMES[c.hidden_act], LayerNorm(c.layer_norm_eps), width)
+        return MaskedHead(transform, tied=c.tie_word_embeddings)
+    if c.head == "classes":
+        return ClassHead(len(c.labels), "cls", Transform("tanh"))
+    return ClassHead(len(c.labels), None) if c.head else None
+
+
+def tied(c: EncoderConfig) -> dict[str, str]:
+    """What a tied model lacks -> what stands for it: the decoder's matrix, and its bias under another name."""
+    both = {"head.out.weight": "embed.weight", "head.out.bias": "head.bias"}
+    return both if c.head == "masked" and c.tie_word_embeddings else {}
+
+
+def weights(c: BertConfig) -> Table:
+    """As the class that `architectures` names saves them; the other prefix is read, and TensorFlow's names of a norm's
+    gain and bias, both of which the first published checkpoints carry."""
+    pooler = prefixed(c, "bert.", pair("head.transform.dense", "pooler.dense"))
+    return Table(
+        [
+            *prefixed(c, "bert.", body("encoder.layer.{i}")),
+            *(pooler if c.head == "classes" else ()),
+            *masked_head(c, "cls.predictions.", "transform.dense", "transform.LayerNorm"),
+            *(pair("head.out", "classifier") if c.labels else ()),
+        ],
+        ignored=("embeddings.position_ids", "bert.embeddings.position_ids"),
+        carried=[*([] if c.head == "classes" else pooler), *unused_bias(c, "cls.predictions.bias")],
+        left_out=("cls.seq_relationship.",) if c.head == "masked" else () if c.head else ("cls.",),
     )
-    block = Block(
-        Residual(attention, out_norm=norm),
-        Residual(FeedForward(c.intermediate_size, ACTIVATION_NAMES[c.hidden_act]), out_norm=norm),
-    )
-    return Encoder(
-        c.hidden_size,
-        Embeddings(c.vocab_size, c.max_position_embeddings, token_types=c.type_vocab_size, norm=norm),
-        [block] * c.num_hidden_layers,
-        norm=None,
-    )
 
 
-def _map(ours: str, theirs: str) -> Line:
-    """With the prefix that a model with a head has, and TensorFlow's names of a norm's gain and bias, both of which
-    the first published checkpoints carry."""
-    spellings = [theirs]
-    if "LayerNorm." in theirs:
-        older = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
-        stem, part = theirs.split("LayerNorm.")
-        spellings.append(stem + older[f"LayerNorm.{part}"])
-    return Map(ours, theirs, (*spellings[1:], *(f"bert.{s}" for s in spellings)))
+def body(theirs: str, ours: str = "blocks.{i}") -> list[Line]:
+    """Embeddings and blocks, in the names of BERT and RoBERTa; without the prefix of a model with a head."""
+    return [
+        Map("embed.weight", "embeddings.word_embeddings.weight"),
+        Map("embed_position.weight", "embeddings.position_embeddings.weight"),
+        Map("embed_type.weight", "embeddings.token_type_embeddings.weight"),
+        *pair("embed_norm", "embeddings.LayerNorm"),
+        *pair(f"{ours}.0.sublayer.q", f"{theirs}.attention.self.query"),
+        *pair(f"{ours}.0.sublayer.k", f"{theirs}.attention.self.key"),
+        *pair(f"{ours}.0.sublayer.v", f"{theirs}.attention.self.value"),
+        *pair(f"{ours}.0.sublayer.o", f"{theirs}.attention.output.dense"),
+        *pair(f"{ours}.0.out_norm", f"{theirs}.attention.output.LayerNorm"),
+        *pair(f"{ours}.1.sublayer.up", f"{theirs}.intermediate.dense"),
+        *pair(f"{ours}.1.sublayer.down", f"{theirs}.output.dense"),
+        *pair(f"{ours}.1.out_norm", f"{theirs}.output.LayerNorm"),
+    ]
 
 
-def _both(ours: str, theirs: str) -> list[Line]:
-    return [_map(f"{ours}.{part}", f"{theirs}.{part}") for part in ("weight", "bias")]
+def masked_head(c: EncoderConfig, prefix: str, dense: str, norm: str) -> list[Line]:
+    """The masked head's lines; none where there is no such head. Where it is tied one bias is called by two names, and
+    where it isn't there are two, of which the decoder's is used."""
+    if c.head != "masked":
+        return []
+    bias = "bias" if c.tie_word_embeddings else "decoder.bias"
+    return [
+        *pair("head.transform.dense", f"{prefix}{dense}"),
+        *pair("head.transform.norm", f"{prefix}{norm}"),
+        Map("head.out.weight", f"{prefix}decoder.weight"),
+        Map("head.out.bias", f"{prefix}decoder.bias"),
+        Map("head.bias", f"{prefix}{bias}"),
+    ]
 
 
-_BLOCK, _THEIRS = "blocks.{i}", "encoder.layer.{i}"
-WEIGHTS = Table(
-    [
-        _map("embed.weight", "embeddings.word_embeddings.weight"),
-        _map("embed_position.weight", "embeddings.position_embeddings.weight"),
-        _map("embed_type.weight", "embeddings.token_type_embeddings.weight"),
-        *_both("embed_norm", "embeddings.LayerNorm"),
-        *_both(f"{_BLOCK}.0.sublayer.q", f"{_THEIRS}.attention.self.query"),
-        *_both(f"{_BLOCK}.0.sublayer.k", f"{_THEIRS}.attention.self.key"),
-        *_both(f"{_BLOCK}.0.sublayer.v", f"{_THEIRS}.attention.self.value"),
-        *_both(f"{_BLOCK}.0.sublayer.o", f"{_THEIRS}.attention.output.dense"),
-        *_both(f"{_BLOCK}.0.out_norm", f"{_THEIRS}.attention.output.LayerNorm"),
-        *_both(f"{_BLOCK}.1.sublayer.up", f"{_THEIRS}.intermediate.dense"),
-        *_both(f"{_BLOCK}.1.sublayer.down", f"{_THEIRS}.output.dense"),
-        *_both(f"{_BLOCK}.1.out_norm", f"{_THEIRS}.output.LayerNorm"),
-    ],
-    ignored=("embeddings.position_ids", "bert.embeddings.position_ids"),
-    carried=_both("pooler.dense", "pooler.dense"),
-    left_out=("cls.",),
-)
-"""carried: BERT's own pooler, which sentence embeddings don't use. left_out: the heads of its pretraining."""
+def unused_bias(c: EncoderConfig, name: str) -> list[Line]:
+    """The second bias of an untied masked head, which no logit is computed with."""
+    return [] if c.head != "masked" or c.tie_word_embeddings else [Map("unused.bias", name)]
+
+
+def pair(ours: str, theirs: str) -> list[Line]:
+    """Weight and bias, a norm's also by TensorFlow's names."""
+    lines = []
+    for part, older in (("weight", "gamma"), ("bias", "beta")):
+        spellings = [f"{theirs}.{older}"] if theirs.lower().endswith(("layernorm", "layer_norm")) else []
+        lines.append(Map(f"{ours}.{part}", f"{theirs}.{part}", spellings))
+    return lines
+
+
+def prefixed(c: EncoderConfig, prefix: str, lines: Iterable[Line]) -> list[Line]:
+    """Lines of the encoder itself: with the prefix under a head, without it where there is none, both read."""
+    first, second = (prefix, "") if c.head else ("", prefix)
+    made = []
+    for line in lines:
+        names = [f"{p}{name}" for p in (first, second) for (name,) in line.spellings]
+        made.append(Line(line.ours, (names[0],), tuple((name,) for name in names[1:]), line.to_ours, line.to_theirs))
+    return made

@@ -19,6 +19,7 @@ from torch import Tensor
 from bedplate.errors import WeightsError
 from bedplate.families.model import Model
 from bedplate.families.rounding import TensorError, compare_tensors
+from bedplate.families.seq2seq_model import Seq2SeqModel
 
 PROMPTS = (
     "The capital of France is Paris, and the capital of Italy is",
@@ -112,7 +113,7 @@ class Certificate:
             )
 
 
-def prompt_tokens(model: Model) -> tuple[Tensor, ...]:
+def prompt_tokens(model: Model | Seq2SeqModel) -> tuple[Tensor, ...]:
     """The fixed prompts in the model's own tokens; without a tokenizer, fixed ids spread over the vocabulary."""
     longest = min(LONGEST, model.config.max_position_embeddings)
     if model.tokenizer is None:
@@ -123,12 +124,20 @@ def prompt_tokens(model: Model) -> tuple[Tensor, ...]:
 
 
 @torch.inference_mode()
-def answer(model: Model, tokens: tuple[Tensor, ...] | None = None) -> Answers:
-    """The model's answers to the prompts, or to `tokens`. Turns its weights to fp32 on the way."""
+def answer(model: Model | Seq2SeqModel, tokens: tuple[Tensor, ...] | None = None) -> Answers:
+    """The model's answers to the prompts, or to `tokens`; an encoder-decoder reads a prompt and writes it again. Turns
+    its weights to fp32 on the way."""
     tokens = prompt_tokens(model) if tokens is None else tokens
     model.net.float()
-    logits = tuple(model(ids[None].to(model.device))[0].float().cpu() for ids in tokens)
-    return Answers(tokens, logits)
+    return Answers(tokens, tuple(_logits(model, ids[None].to(model.device)).cpu() for ids in tokens))
+
+
+def _logits(model: Model | Seq2SeqModel, ids: Tensor) -> Tensor:
+    """[1, T] -> [T, V] fp32."""
+    if isinstance(model, Seq2SeqModel):
+        start = torch.full_like(ids[:, :1], model.config.start_token)
+        return model(ids, torch.cat((start, ids[:, :-1]), dim=1))[0].float()
+    return model(ids)[0].float()
 
 
 def compare(
@@ -161,7 +170,9 @@ def compare(
     )
 
 
-def certify(source: Model, reload: Callable[[], Model], *, stored: str, what: str) -> Certificate:
+def certify(
+    source: Model | Seq2SeqModel, reload: Callable[[], Model | Seq2SeqModel], *, stored: str, what: str
+) -> Certificate:
     """Compare a model with what `reload` reads back of it. Raises WeightsError, naming `what`, beyond the limits.
 
     While tensors are compared both models are in memory, each in its own type. The source has lost its weights
@@ -194,7 +205,7 @@ def limits_for(source: torch.dtype, stored: str) -> Limits:
     return EXACT if stored in (own, "float32") else LIMITS[stored]
 
 
-def same_cuts(source: Model, result: Model) -> bool:
+def same_cuts(source: Model | Seq2SeqModel, result: Model | Seq2SeqModel) -> bool:
     """Whether both tokenizers cut the fixed prompts alike, with and without what they put around a text."""
     if source.tokenizer is None or result.tokenizer is None:
         return source.tokenizer is None and result.tokenizer is None

@@ -1,9 +1,9 @@
-"""`EncoderModel`: an encoder, its tokenizer and how it pools; texts in, vectors out."""
+"""`EncoderModel`: an encoder, its tokenizer and how it pools; texts in, vectors out, and what its head predicts."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,14 +15,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from bedplate.codecs.foreign import read_foreign
 from bedplate.codecs.text import TextTokenizer
 from bedplate.errors import InputError, TokenizerError
-from bedplate.families.bert_config import BertConfig
-from bedplate.families.checkpoint import stored_dtype, write_checkpoint
+from bedplate.families import encoder_predictions
+from bedplate.families.checkpoint import Checkpoint, stored_dtype, write_checkpoint
+from bedplate.families.encoder_config import EncoderConfig
+from bedplate.families.encoder_predictions import Guess, TokenClass, check_head
 from bedplate.families.model import check_tokenizer, load_net, read_json, write_json
 from bedplate.families.registry import Family, encoder_family_of
-from bedplate.families.sentence_folder import Pooling, SentenceSettings, read_settings, write_settings
+from bedplate.families.sentence_folder import SentenceSettings, read_settings, write_settings
 from bedplate.nn.encoder import Encoder
+from bedplate.nn.encoder_heads import Pooling
+from bedplate.nn.encoder_heads import pool as pool  # where sentence vectors are made is where it is looked for
 
 BATCH_TOKENS = 2048
 """Positions of a batch when nothing else is said, padding included."""
@@ -57,24 +62,40 @@ class Embeddings:
 
 
 class EncoderModel:
-    """A sentence encoder: config, net (the modules), tokenizer, settings (how it pools), and carried: tensors of its
-    checkpoint that no vector is computed with (BERT's pooler), kept so that saving loses nothing."""
+    """An encoder: config, net (the modules), tokenizer (None where the folder has none: then it takes tokens only),
+    settings (how it pools), and carried: tensors of its checkpoint that nothing is computed with (BERT's pooler), kept
+    so that saving loses nothing."""
 
     def __init__(
         self,
-        config: BertConfig,
+        config: EncoderConfig,
         net: Encoder,
-        tokenizer: TextTokenizer,
+        tokenizer: TextTokenizer | None,
         settings: SentenceSettings | None = None,
         carried: Mapping[str, Tensor] | None = None,
     ) -> None:
-        self.config, self.net, self.tokenizer = config, net, tokenizer
-        self.settings = settings or SentenceSettings(max_length=config.max_position_embeddings)
+        self.config, self.net, self._tokenizer = config, net, tokenizer
+        self.settings = settings or SentenceSettings(max_length=config.positions)
         self.carried = dict(carried or {})
 
     @property
-    def family(self) -> Family[BertConfig, Encoder]:
+    def family(self) -> Family[EncoderConfig, Encoder]:
         return encoder_family_of(self.config.model_type, "config")
+
+    @property
+    def tokenizer(self) -> TextTokenizer:
+        """Raises TokenizerError where it has none."""
+        if self._tokenizer is None:
+            raise TokenizerError(
+                "this encoder has no tokenizer: it takes tokens, not texts",
+                "Put the tokenizer.json that belongs to it into its folder.",
+            )
+        return self._tokenizer
+
+    @property
+    def has_tokenizer(self) -> bool:
+        """Whether it takes texts."""
+        return self._tokenizer is not None
 
     @property
     def device(self) -> torch.device:
@@ -108,14 +129,14 @@ class EncoderModel:
         """Every number that is stored, carried tensors included."""
         return sum(t.numel() for t in (*self.net.parameters(), *self.carried.values()))
 
-    def encode_batch(self, texts: Sequence[str]) -> Encoded:
+    def encode_batch(self, texts: Sequence[str], *, specials: bool = False) -> Encoded:
         """Token ids of each text with the special tokens around it, cut to `max_length` before the closing ones.
 
-        A special token's name inside a text ("[SEP]") is text like any other.
+        A special token's name inside a text ("[SEP]") is text like any other, unless `specials` says otherwise.
         """
         if self.settings.lower_case:
             texts = [text.lower() for text in texts]
-        ids = self.tokenizer.encode_batch(texts, post_process=True)
+        ids = self.tokenizer.encode_batch(texts, specials=specials, post_process=True)
         closing = self._closing
         inner = self.max_length - closing
         cut = [row[:inner] + row[len(row) - closing :] if len(row) > self.max_length else row for row in ids]
@@ -158,7 +179,7 @@ class EncoderModel:
         """tokens [B, T] int64 and valid [B, T] bool, None where nothing is padding; on the model's device."""
         lengths = torch.tensor([len(row) for row in ids])
         longest = int(lengths.max())
-        pad = self.tokenizer.pad_id
+        pad = None if self._tokenizer is None else self._tokenizer.pad_id
         fill = self.config.pad_token_id or 0 if pad is None else pad
         tokens = torch.tensor([[*row, *[fill] * (longest - len(row))] for row in ids], device=self.device)
         if int(lengths.min()) == longest:
@@ -170,9 +191,9 @@ class EncoderModel:
 
         Raises InputError for more positions than the model has.
         """
-        if tokens.shape[1] > self.config.max_position_embeddings:
+        if tokens.shape[1] > self.config.positions:
             raise InputError(
-                f"{tokens.shape[1]} tokens in a row, where the encoder has {self.config.max_position_embeddings}",
+                f"{tokens.shape[1]} tokens in a row, where the encoder has {self.config.positions}",
                 "Cut the texts: encode_batch does.",
             )
         states: Tensor = self.net(tokens, valid=valid)
@@ -186,6 +207,32 @@ class EncoderModel:
         """hidden [B, T, D], valid [B, T] bool -> vectors [B, D] fp32, as `settings` says."""
         vectors = pool(hidden, valid, self.pooling)
         return F.normalize(vectors, dim=-1) if self.normalise else vectors
+
+    def predict_masked(self, tokens: Tensor, valid: Tensor | None = None) -> Tensor:
+        """tokens [B, T] int64, valid [B, T] bool -> logits [B, T, vocabulary] fp32 of what stands at each place.
+
+        Raises InputError for an encoder without a head for masked tokens.
+        """
+        check_head(self, "masked")
+        return self.net.readout.logits(self.net.head_states(self.hidden(tokens, valid)))
+
+    def class_logits(self, tokens: Tensor, valid: Tensor | None = None) -> Tensor:
+        """tokens [B, T] int64, valid [B, T] bool -> logits [B, K] fp32, or [B, T, K] of an encoder that classifies
+        tokens. Raises InputError for an encoder without a head for classes."""
+        check_head(self, "token-classes" if self.config.head == "token-classes" else "classes")
+        return self.net.class_logits(self.hidden(tokens, valid), valid)
+
+    def fill_mask(self, texts: Sequence[str], top: int = 5) -> list[list[tuple[Guess, ...]]]:
+        """For each text and each mask in it the `top` most probable tokens, as `encoder_predictions.fill_mask`."""
+        return encoder_predictions.fill_mask(self, texts, top)
+
+    def classify(self, texts: Sequence[str]) -> list[dict[str, float]]:
+        """For each text what the model says of each class, as `encoder_predictions.classify`."""
+        return encoder_predictions.classify(self, texts)
+
+    def classify_tokens(self, texts: Sequence[str]) -> list[list[TokenClass]]:
+        """For each text its tokens and their classes, as `encoder_predictions.classify_tokens`."""
+        return encoder_predictions.classify_tokens(self, texts)
 
     @cached_property
     def _closing(self) -> int:
@@ -211,49 +258,58 @@ class EncoderModel:
         stored = str(stored_dtype(tensors)).removeprefix("torch.")
         # transformers 5 reads dtype, 4 torch_dtype.
         write_json(folder / "config.json", self.config.to_hf() | {"dtype": stored, "torch_dtype": stored})
-        self.tokenizer.save(folder)
+        if self._tokenizer is not None:
+            self._tokenizer.save(folder)
         write_settings(folder, self.settings, self.width)
 
     @classmethod
     def load(cls, folder: str | Path, dtype: str | torch.dtype | None = None, device: str = "auto") -> Self:
-        """Read a model folder: an artefact of kind model, a sentence-transformers folder or a BERT folder.
+        """Read a model folder: an artefact of kind model, a sentence-transformers folder or an encoder's folder. Its
+        head is the one that `architectures` in config.json names, if the weights hold it.
 
         dtype: "float32", "bfloat16" or "float16"; as stored where None. device: auto, cpu, cuda, mps. Raises InputError
         (no such folder, broken file), WeightsError (weights, config or modules that aren't supported or don't fit) and
-        TokenizerError (none, or not the model's).
+        TokenizerError (of a kind that isn't read, or not the model's).
         """
         from bedplate.families.model import model_folder
 
         folder = model_folder(folder)
-        config = read_config(folder)
-        settings = read_settings(folder, config.max_position_embeddings)
+        config = _with_head_in(read_config(folder), Checkpoint(folder).shapes)
+        settings = read_settings(folder, config.positions)
         family = encoder_family_of(config.model_type, str(folder))
-        tokenizer = TextTokenizer.load(folder)
-        check_tokenizer(tokenizer, config, str(folder))
-        if not tokenizer.encode("", post_process=True):
-            raise TokenizerError(
-                f"{folder / 'tokenizer.json'}: it puts no special tokens around a text, as the encoder is used to",
-                "Take the tokenizer.json that belongs to the model, with its post-processor.",
-            )
+        tokenizer = _read_tokenizer(folder, config)
         net, carried = load_net(folder, family, config, dtype=dtype, device=device)
         return cls(config, net, tokenizer, settings, carried)
 
 
-def read_config(folder: Path) -> BertConfig:
+def read_config(folder: Path) -> EncoderConfig:
     """The configuration of an encoder's folder."""
     found: dict[str, Any] = read_json(folder / "config.json")
     where = str(folder / "config.json")
-    return encoder_family_of(found.get("model_type"), where).read_config(found, where)
+    config: EncoderConfig = encoder_family_of(found.get("model_type"), where).read_config(found, where)
+    return config
 
 
-def pool(hidden: Tensor, valid: Tensor | None, pooling: Pooling) -> Tensor:
-    """hidden [B, T, D], valid [B, T] bool -> [B, D] fp32: the mean over valid positions, or the first position."""
-    if pooling == "cls":
-        return hidden[:, 0].float()
-    if valid is None:
-        return hidden.mean(1, dtype=torch.float32)
-    weights = valid.float() / valid.sum(1, keepdim=True).clamp(min=1)
-    return (hidden.float() * weights.unsqueeze(-1)).sum(1)
+def _with_head_in(config: EncoderConfig, found: Container[str]) -> EncoderConfig:
+    """The configuration without a head that `found` has no tensor of: sentence encoders made from such a model keep
+    its class's name."""
+    lines = encoder_family_of(config.model_type, "config").table(config).maps
+    there = any(name in found for line in lines if line.ours[0].startswith("head.") for (name,) in line.spellings)
+    return config if there else config.headless()
+
+
+def _read_tokenizer(folder: Path, config: EncoderConfig) -> TextTokenizer | None:
+    """None where the folder has no tokenizer of any kind."""
+    tokenizer = TextTokenizer.load(folder) if (folder / "tokenizer.json").is_file() else read_foreign(folder)
+    if tokenizer is None:
+        return None
+    check_tokenizer(tokenizer, config, str(folder))
+    if not tokenizer.encode("", post_process=True):
+        raise TokenizerError(
+            f"{folder}: its tokenizer puts no special tokens around a text, as the encoder is used to",
+            "Take the tokenizer.json that belongs to the model, with its post-processor.",
+        )
+    return tokenizer
 
 
 def _batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from bedplate.families.encoder_certificate import EncoderCertificate
     from bedplate.families.encoder_model import EncoderModel
     from bedplate.families.model import Model
+    from bedplate.families.seq2seq_model import Seq2SeqModel
     from bedplate.ledger.work import Work
 
 GGUF_FILE = "model.gguf"
@@ -129,7 +130,8 @@ def run_gguf(config: GGUFExportConfig, inputs: Inputs, work: Work) -> None:
     model, facts = _read(config.source, inputs)
     if not isinstance(model, Writer):
         raise WeightsError(
-            f"{facts['name']} is an encoder, which isn't written as GGUF here", "Export it as a folder: format=hf."
+            f"{facts['name']} is an {facts['architecture']}, which isn't written as GGUF here",
+            "Export it as a folder: format=hf.",
         )
     stored: Any = config.dtype or facts["natural_dtype"]
     path = work.path / GGUF_FILE
@@ -142,7 +144,7 @@ def run_gguf(config: GGUFExportConfig, inputs: Inputs, work: Work) -> None:
     _finish(model, lambda what: certify(model, reload, stored=stored, what=what), stored, facts, work)
 
 
-def _read(source: str | None, inputs: Inputs) -> tuple[Model | EncoderModel, dict[str, Any]]:
+def _read(source: str | None, inputs: Inputs) -> tuple[Model | Seq2SeqModel | EncoderModel, dict[str, Any]]:
     """The model on the CPU, and its name, licence, notes and natural dtype."""
     if source is not None:
         located = locate(ImportConfig(source=source))
@@ -159,7 +161,7 @@ def _read(source: str | None, inputs: Inputs) -> tuple[Model | EncoderModel, dic
 
 
 def _finish(
-    model: Model | EncoderModel,
+    model: Model | Seq2SeqModel | EncoderModel,
     certify: Callable[[str], Certificate | EncoderCertificate],
     stored: str,
     facts: dict[str, Any],

@@ -120,8 +120,8 @@ def _keys(c: LlamaConfig) -> tuple[dict[str, Written], list[str]]:
     scaling = c.rope_scaling
     if scaling is None or scaling.rope_type == "llama3":  # llama3's goes into a tensor
         return keys, notes
-    if scaling.rope_type == "dynamic":
-        raise _refuse("dynamic RoPE scaling")
+    if scaling.rope_type in ("dynamic", "longrope"):
+        raise _refuse(f"{scaling.rope_type} RoPE scaling")
     if scaling.attention_factor is not None or scaling.mscale is not None or not scaling.truncate:
         raise _refuse("YaRN with an attention factor, mscale or fractional ends of its own")
     keys |= {"rope.scaling.type": scaling.rope_type, "rope.scaling.factor": float(scaling.factor)}

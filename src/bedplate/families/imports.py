@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from bedplate.families.encoder_certificate import EncoderCertificate
     from bedplate.families.encoder_model import EncoderModel
     from bedplate.families.model import Model
+    from bedplate.families.seq2seq_model import Seq2SeqModel
     from bedplate.ledger.artefact import Artefact
     from bedplate.ledger.work import Work
 
@@ -175,19 +176,21 @@ def run(config: ImportConfig, inputs: Inputs, work: Work) -> None:
     work.measures["certificate"] = certificate.facts()
 
 
-def certified(model: Model | EncoderModel, folder: Path, *, stored: str, what: str) -> Certificate | EncoderCertificate:
+def certified(
+    model: Model | Seq2SeqModel | EncoderModel, folder: Path, *, stored: str, what: str
+) -> Certificate | EncoderCertificate:
     """The certificate of a model and of what was written of it to `folder`. Raises WeightsError beyond its limits."""
     from bedplate.families.certificate import certify
     from bedplate.families.encoder_certificate import certify_encoder
     from bedplate.families.encoder_model import EncoderModel as Encoder
-    from bedplate.families.model import Model as Loaded
 
     if isinstance(model, Encoder):
         return certify_encoder(model, lambda: Encoder.load(folder, device="cpu"), stored=stored, what=what)
-    return certify(model, lambda: Loaded.load(folder, device="cpu"), stored=stored, what=what)
+    own = type(model)
+    return certify(model, lambda: own.load(folder, device="cpu"), stored=stored, what=what)
 
 
-def read_source(found: Located) -> tuple[Model | EncoderModel, dict[str, Any]]:
+def read_source(found: Located) -> tuple[Model | Seq2SeqModel | EncoderModel, dict[str, Any]]:
     """The model on the CPU, and what the source says of itself: origin, licence, notes, and the dtype to store it in
     unless another is asked for. Raises as `import_model` does."""
     facts: dict[str, Any] = {"source": {"hub_id": found.hub_id, "commit": found.commit, "file": found.path.name}}
@@ -206,6 +209,7 @@ def read_source(found: Located) -> tuple[Model | EncoderModel, dict[str, Any]]:
             return gguf.build(), facts
     from bedplate.families.encoder_model import EncoderModel as Encoder
     from bedplate.families.opening import load_any
+    from bedplate.families.seq2seq_model import Seq2SeqModel as Seq2Seq
 
     model = load_any(found.path, device="cpu")
     stored = str(model.net.embed.weight.dtype).removeprefix("torch.")
@@ -213,6 +217,8 @@ def read_source(found: Located) -> tuple[Model | EncoderModel, dict[str, Any]]:
     if isinstance(model, Encoder):
         return model, facts | _encoder_facts(model, found.path)
     notes = [] if model.tokenizer is not None else [_no_tokenizer(found.path)]
+    if isinstance(model, Seq2Seq):
+        facts |= {"architecture": "encoder-decoder"}
     return model, facts | {"notes": notes}
 
 
@@ -265,10 +271,11 @@ def _inside(folder: Path) -> Path:
 
 
 def _read_files(folder: Path) -> list[Path]:
+    from bedplate.codecs.foreign import FOREIGN_FILES
     from bedplate.families.sentence_folder import sentence_files
 
     names = {"config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"}
-    names |= {"chat_template.jinja", "model.safetensors.index.json", "README.md"}
+    names |= {"chat_template.jinja", "model.safetensors.index.json", "README.md", *FOREIGN_FILES}
     files = [f for f in folder.iterdir() if f.is_file() and (f.name in names or f.suffix == ".safetensors")]
     return sorted(files + sentence_files(folder))
 

@@ -57,8 +57,8 @@ class LlamaArchitecture(Config):
             )
         if self.head_size % 2:
             raise ValueError(f"head_dim {self.head_size} is odd: rotary positions need pairs")
-        if self.head_size == 2 and self.rope_scaling is not None and self.rope_scaling.rope_type == "dynamic":
-            raise ValueError("head_dim 2 has one frequency, and dynamic scaling leaves that as it is")
+        if self.rope_scaling is not None:
+            self.rope_scaling.of_size(self.head_size)
         widest = max(self.intermediate_size, self.num_attention_heads * self.head_size)
         if self.hidden_size * widest > MAX_NUMBERS:
             raise ValueError(

@@ -20,6 +20,7 @@ from bedplate.machine.choose import choose_device
 from bedplate.nn.cache import Cache, KVCache
 from bedplate.nn.decoder import Decoder
 from bedplate.nn.mask import Mask
+from bedplate.nn.parameters import parameter_table
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -105,7 +106,7 @@ class Model:
         stored = str(stored_dtype(tensors)).removeprefix("torch.")
         # transformers 5 reads dtype, 4 torch_dtype.
         write_json(folder / "config.json", self.config.to_hf() | {"dtype": stored, "torch_dtype": stored})
-        write_json(folder / "generation_config.json", self.generation or _generation(self.config))
+        write_json(folder / "generation_config.json", self.generation or generation_of(self.config))
         if self.tokenizer is not None:
             self.tokenizer.save(folder)
 
@@ -114,11 +115,13 @@ class Model:
         """Read a model folder. dtype: as stored where None. Raises the errors of `load`."""
         folder = Path(folder)
         config = read_config(folder)
-        net, _ = load_net(folder, family_of(config.model_type, str(folder)), config, dtype=dtype, device=device)
+        family = family_of(config.model_type, str(folder))
+        config = family.held(config, Checkpoint(folder).shapes)
+        net, _ = load_net(folder, family, config, dtype=dtype, device=device)
         tokenizer = TextTokenizer.load(folder) if (folder / "tokenizer.json").is_file() else None
         if tokenizer is not None:
             check_tokenizer(tokenizer, config, str(folder))
-        return cls(config, net, tokenizer, _read_generation(folder / "generation_config.json", config))
+        return cls(config, net, tokenizer, read_generation(folder / "generation_config.json", config))
 
 
 def load_net(
@@ -141,14 +144,18 @@ def load_net(
     for copy, kept in table.copies(checkpoint.shapes, layers, tied).items():
         _check_copy(checkpoint, copy, matching.names[kept])
     place = torch.device(choose_device(device).name)  # type: ignore[arg-type]
-    wanted = _dtype(dtype)
+    wanted, states = _dtype(dtype), state_names(net)
+
+    def kept_dtype(name: str, stored: torch.dtype) -> torch.dtype:
+        # What balances experts is added to scores in fp32: in 16 bits its small steps would be lost.
+        return stored if wanted is None or name in states else wanted
 
     def read(names: Mapping[str, str]) -> Iterator[tuple[str, Tensor]]:
-        stored = ((n, _unquantised(names[n], t, folder)) for n, t in checkpoint.read(names))
-        return ((n, t.to(device=place, dtype=wanted or t.dtype)) for n, t in stored)
+        return ((n, _unquantised(names[n], t, folder)) for n, t in checkpoint.read(names))
 
-    fill(net, matching.read(read))
-    return net.eval(), dict(read(table.kept(checkpoint.shapes)))
+    fill(net, ((n, t.to(device=place, dtype=kept_dtype(n, t.dtype))) for n, t in matching.read(read)))
+    carried = ((n, t.to(device=place, dtype=wanted or t.dtype)) for n, t in read(table.kept(checkpoint.shapes)))
+    return net.eval(), dict(carried)
 
 
 def load(path: str | Path, *, dtype: str | torch.dtype | None = None, device: str = "auto") -> Model:
@@ -194,13 +201,19 @@ def read_config(folder: Path) -> FamilyConfig:
 
 def fill(net: nn.Module, tensors: Iterable[tuple[str, Tensor]]) -> None:
     """Put tensors in the place of a net's parameters (built on the meta device); all of them."""
-    left = dict(net.named_parameters())
+    left, states = dict(net.named_parameters()), state_names(net)
     for name, tensor in tensors:
         owner, _, leaf = name.rpartition(".")
-        setattr(net.get_submodule(owner), leaf, torch.nn.Parameter(tensor, requires_grad=tensor.is_floating_point()))
+        trains = tensor.is_floating_point() and name not in states
+        setattr(net.get_submodule(owner), leaf, torch.nn.Parameter(tensor, trains))
         del left[name]
     if left:
         raise InputError(f"no values for {', '.join(left)}")
+
+
+def state_names(net: nn.Module) -> set[str]:
+    """The parameters that are never trained: what an objective sets between steps, and constants."""
+    return {name for name, info in parameter_table(net).items() if info.role == "state"}
 
 
 def _check_copy(checkpoint: Checkpoint, copy: str, kept: str) -> None:
@@ -237,10 +250,10 @@ def check_tokenizer(tokenizer: TextTokenizer, config: FamilyConfig, where: str) 
         )
 
 
-def _read_generation(path: Path, config: FamilyConfig) -> dict[str, Any]:
+def read_generation(path: Path, config: FamilyConfig) -> dict[str, Any]:
     """The content of generation_config.json, its tokens checked; nothing where there is none."""
     found = read_json(path, required=False)
-    for key in ("bos_token_id", "eos_token_id", "pad_token_id"):
+    for key in ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id", "forced_bos_token_id"):
         said = found.get(key)
         if said is None or (key == "pad_token_id" and said == -1):  # -1: as the first conversions of Llama said it
             continue
@@ -253,7 +266,7 @@ def _read_generation(path: Path, config: FamilyConfig) -> dict[str, Any]:
     return found
 
 
-def _generation(config: FamilyConfig) -> dict[str, Any]:
+def generation_of(config: FamilyConfig) -> dict[str, Any]:
     hf = config.to_hf()
     return {k: hf[k] for k in ("bos_token_id", "eos_token_id", "pad_token_id") if hf[k] is not None}
 

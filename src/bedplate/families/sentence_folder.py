@@ -10,12 +10,11 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from bedplate.errors import InputError, WeightsError
 from bedplate.families.model import read_json, write_json
-
-Pooling = Literal["mean", "cls"]
+from bedplate.nn.encoder_heads import Pooling
 
 MODULES, POOLING, TRANSFORMER = "modules.json", "1_Pooling/config.json", "sentence_bert_config.json"
 SETTINGS = "config_sentence_transformers.json"

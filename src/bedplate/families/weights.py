@@ -81,6 +81,19 @@ def fused(
     return Line(tuple(ours), (theirs,), tuple((name,) for name in older), to_ours, to_theirs)
 
 
+def interleaved(ours: Sequence[str], theirs: str, heads: int, older: Sequence[str] = ()) -> Line:
+    """Several of ours with as many rows each that are one tensor there, joined head by head: the rows of the first
+    head of each of ours, then those of the second (GPT-NeoX's queries, keys and values)."""
+
+    def to_ours(stored: Sequence[Tensor]) -> Sequence[Tensor]:
+        return [t.flatten(0, 1) for t in stored[0].unflatten(0, (heads, len(ours), -1)).unbind(1)]
+
+    def to_theirs(parameters: Sequence[Tensor]) -> Sequence[Tensor]:
+        return [torch.stack([t.unflatten(0, (heads, -1)) for t in parameters], 1).flatten(0, 2)]
+
+    return Line(tuple(ours), (theirs,), tuple((name,) for name in older), to_ours, to_theirs)
+
+
 def stacked(ours: str, theirs: Sequence[str], older: Sequence[Sequence[str]] = ()) -> Line:
     """One of ours [E, ...] whose E parts are tensors of their own there (experts)."""
     return Line(
@@ -91,7 +104,8 @@ def stacked(ours: str, theirs: Sequence[str], older: Sequence[Sequence[str]] = (
 
 @dataclass(frozen=True)
 class Table:
-    """A family's lines, and names in checkpoints that have no parameter of ours.
+    """A family's lines, and names in checkpoints that have no parameter of ours. Of two lines for one parameter the
+    later counts, so that a family can say in what it differs from another.
 
     ignored: they say nothing (buffers that are computed). carried: not computed with, but kept and written back, so
     that a model loses nothing by passing through. left_out: beginnings of names that are dropped, which whoever reads

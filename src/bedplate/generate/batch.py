@@ -43,7 +43,7 @@ class Batch:
     def add(self, prompts: Sequence[Sequence[int]], room: int) -> Tensor:
         """Read prompts as new last rows; the logits [n, V] of each one's next token. room: positions to make ready
         beyond them. Prompts sorted by length are read with the least padding. Where it fails nothing has changed."""
-        groups = list(_groups(prompts))
+        groups = list(grouped(prompts))
         alone = self._cache is None and len(groups) == 1
         parts, logits = [], []
         for group in groups:
@@ -128,7 +128,7 @@ class Reading:
         return self._model.logits(hidden[:, -1]) if self.done == len(self._prompt) else None
 
 
-def _groups(prompts: Sequence[Sequence[int]]) -> Iterator[Sequence[Sequence[int]]]:
+def grouped(prompts: Sequence[Sequence[int]]) -> Iterator[Sequence[Sequence[int]]]:
     """Neighbours that are worth one forward pass."""
     first = 0
     for end in range(1, len(prompts) + 1):

@@ -7,9 +7,11 @@ from typing import Any
 
 from bedplate.errors import InputError, TokenizerError, UserError
 from bedplate.families.model import Model
+from bedplate.families.seq2seq_model import Seq2SeqModel
 from bedplate.generate.generation import Generation
 from bedplate.generate.params import SamplingParams, check_seed, params_from
 from bedplate.generate.request import Request, end_tokens, new_request
+from bedplate.generate.seq2seq import answered
 from bedplate.generate.session import Session
 
 __all__ = ["Prompt", "end_tokens", "generate", "stream"]
@@ -18,14 +20,14 @@ Prompt = str | Sequence[int]
 
 
 def generate(
-    model: Model,
+    model: Model | Seq2SeqModel,
     prompts: str | Sequence[Prompt],
     params: SamplingParams | Sequence[SamplingParams] | None = None,
     *,
     seeds: Sequence[int] | None = None,
     **options: Any,
 ) -> list[Generation]:
-    """Continue each prompt; one Generation a prompt, in order.
+    """Continue each prompt, or of an encoder-decoder answer it; one Generation a prompt, in order.
 
         generate(model, ["Once upon a time"], max_tokens=50, temperature=0.8, seed=7)
 
@@ -47,7 +49,7 @@ def generate(
 
 
 def stream(
-    model: Model, prompt: Prompt, params: SamplingParams | None = None, **options: Any
+    model: Model | Seq2SeqModel, prompt: Prompt, params: SamplingParams | None = None, **options: Any
 ) -> Generator[str, None, Generation]:
     """Continue one prompt and yield its text as it becomes certain; the pieces add up to the Generation's text.
 
@@ -57,7 +59,7 @@ def stream(
     return _stream(model, _requests(model, [prompt], params, None, options))
 
 
-def _stream(model: Model, requests: list[Request]) -> Generator[str, None, Generation]:
+def _stream(model: Model | Seq2SeqModel, requests: list[Request]) -> Generator[str, None, Generation]:
     for _, piece in _run(model, requests):
         if piece:
             yield piece
@@ -65,7 +67,7 @@ def _stream(model: Model, requests: list[Request]) -> Generator[str, None, Gener
 
 
 def _requests(
-    model: Model,
+    model: Model | Seq2SeqModel,
     prompts: Sequence[Prompt],
     params: SamplingParams | Sequence[SamplingParams] | None,
     seeds: Sequence[int] | None,
@@ -88,7 +90,7 @@ def _requests(
     ]
 
 
-def _encode(model: Model, prompts: Sequence[Prompt]) -> list[Sequence[int]]:
+def _encode(model: Model | Seq2SeqModel, prompts: Sequence[Prompt]) -> list[Sequence[int]]:
     texts = [p for p in prompts if isinstance(p, str)]
     encoded: Iterator[list[int]] = iter(())
     if texts:
@@ -105,11 +107,14 @@ def _unicode(text: str) -> bool:
     return not any("\ud800" <= c <= "\udfff" for c in text)
 
 
-def _run(model: Model, requests: Sequence[Request]) -> Iterator[tuple[Request, str]]:
+def _run(model: Model | Seq2SeqModel, requests: Sequence[Request]) -> Iterator[tuple[Request, str]]:
     """Decode all requests; each token's request and the text that it made certain.
 
     Longest prompts first: neighbours are alike in length, so little is padded.
     """
+    if isinstance(model, Seq2SeqModel):
+        yield from answered(model, requests)
+        return
     session = Session(model)
     for request in sorted(requests, key=lambda r: len(r.prompt), reverse=True):
         session.enqueue(request)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
@@ -16,6 +16,7 @@ from bedplate.families.encoder_model import EncoderModel
 from bedplate.families.hub import fetch, hub_id, pin
 from bedplate.families.model import Model, nearest_sibling
 from bedplate.families.opening import load_any
+from bedplate.families.seq2seq_model import Seq2SeqModel
 from bedplate.generate import engine
 from bedplate.generate.generation import Generation
 from bedplate.generate.params import SamplingParams
@@ -68,6 +69,34 @@ class TextModel(Model):
         return chat_prompt_ids(tokenizer, messages, tools)
 
 
+class RewritingModel(Seq2SeqModel):
+    """A `Seq2SeqModel` that generates: `bedplate.load` of an encoder-decoder gives one."""
+
+    def generate(
+        self,
+        prompts: str | Sequence[engine.Prompt],
+        params: SamplingParams | Sequence[SamplingParams] | None = None,
+        *,
+        seeds: Sequence[int] | None = None,
+        **options: Any,
+    ) -> list[Generation]:
+        """Answer each prompt: see `bedplate.generate.engine.generate`."""
+        return engine.generate(self, prompts, params, seeds=seeds, **options)
+
+    def stream(
+        self, prompt: engine.Prompt, params: SamplingParams | None = None, **options: Any
+    ) -> Generator[str, None, Generation]:
+        """Answer one prompt, its text as it comes: see `bedplate.generate.engine.stream`."""
+        return engine.stream(self, prompt, params, **options)
+
+    def chat(self, *_: Any, **__: Any) -> NoReturn:
+        """Raises WeightsError: an encoder-decoder holds no conversations."""
+        raise WeightsError(
+            f"a {self.config.model_type} model is an encoder-decoder: it answers one text and holds no conversation",
+            'Use generate(["translate English to German: ..."]), or load a model with a chat template.',
+        )
+
+
 def load(
     path: str | Path,
     *,
@@ -75,20 +104,21 @@ def load(
     device: str = "auto",
     revision: str | None = None,
     adapter: str | Path | None = None,
-) -> TextModel | EncoderModel:
+) -> TextModel | RewritingModel | EncoderModel:
     """The model at `path`: an artefact of kind model, run or release, any Hugging Face folder, a model on the hub,
     `hub:organisation/model` (no prefix where a revision is given), or an adapter artefact, which says its base.
 
-    A folder that holds an encoder gives an `EncoderModel`. dtype: "float32", "bfloat16" or "float16"; as stored where
-    None. device: auto, cpu, cuda, mps. revision: on the hub, a branch, tag or commit; the commit that the hub's main
-    branch is now at where None. adapter: the folder of an adapter, ours or PEFT's, to load on the model.
+    A folder that holds an encoder gives an `EncoderModel`, an encoder-decoder a `RewritingModel`. dtype: "float32",
+    "bfloat16" or "float16"; as stored where None. device: auto, cpu, cuda, mps. revision: on the hub, a branch, tag or
+    commit; the commit that the hub's main branch is now at where None. adapter: the folder of an adapter, ours or
+    PEFT's, to load on the model.
     Raises UserError for a GGUF file, which is imported first, ArtefactError for an adapter whose base isn't where it
     was, WeightsError for one that was trained on other weights; else as `bedplate.families.model.load`.
     """
     folder = _folder(path, revision)
     if adapter is None and is_adapter(folder):
         folder, adapter = base_of(folder), folder
-    model = load_any(folder, dtype, device, writer=TextModel)
+    model = load_any(folder, dtype, device, writer=TextModel, rewriter=RewritingModel)
     if adapter is not None:
         load_adapter(adapter, model, base=folder)
         model.net.eval()
@@ -103,8 +133,13 @@ def load_text(
     revision: str | None = None,
     adapter: str | Path | None = None,
 ) -> TextModel:
-    """`load` where a model that writes is needed. Raises WeightsError for an encoder."""
+    """`load` where a model that continues texts is needed. Raises WeightsError for an encoder or encoder-decoder."""
     model = load(path, dtype=dtype, device=device, revision=revision, adapter=adapter)
+    if isinstance(model, RewritingModel):
+        raise WeightsError(
+            f"{path}: an encoder-decoder: it answers one text and can't continue or chat",
+            "Name a decoder here (Llama, Qwen, GPT-2 ...). From Python this one works: bedplate.load(...).generate.",
+        )
     if not isinstance(model, TextModel):
         raise WeightsError(
             f"{path}: an encoder: it turns texts into vectors and can't write", "Name a language model here."

@@ -12,6 +12,7 @@ from bedplate.codecs.streaming import StreamDecoder
 from bedplate.codecs.text import TextTokenizer
 from bedplate.errors import InputError, UserError
 from bedplate.families.model import Model
+from bedplate.families.seq2seq_model import Seq2SeqModel
 from bedplate.generate.generation import FinishReason, Generation, Usage
 from bedplate.generate.params import SamplingParams
 from bedplate.generate.stopping import StopStrings
@@ -23,7 +24,8 @@ PRIMING = 8
 class Request:
     """Takes tokens one at a time and knows its text and whether it has ended.
 
-    ends: tokens that end it. room: most tokens that it may have, by its own params and the model's context.
+    ends: tokens that end it. room: most tokens that it may have, by its own params and the model's context. source:
+    what an encoder reads; `prompt` is then what its decoder starts from.
     """
 
     def __init__(
@@ -35,8 +37,9 @@ class Request:
         ends: frozenset[int],
         room: int,
         tokenizer: TextTokenizer | None,
+        source: Sequence[int] = (),
     ) -> None:
-        self.prompt, self.params, self.room = list(prompt), params, room
+        self.prompt, self.params, self.room, self.source = list(prompt), params, room, list(source)
         self.seed = secrets.randbits(63) if seed is None else seed
         self.tokens: list[int] = []
         self.finish_reason: FinishReason | None = None
@@ -47,7 +50,8 @@ class Request:
         self._top: list[dict[int, float]] = []
         self._stops = StopStrings(params.stop)
         self._decoder = None if tokenizer is None else StreamDecoder(tokenizer)
-        if self._decoder is not None and tokenizer is not None and not tokenizer.byte_level:
+        continues = not source  # what an encoder-decoder writes is a text of its own
+        if continues and self._decoder is not None and tokenizer is not None and not tokenizer.byte_level:
             for token in self.prompt[-PRIMING:]:
                 self._decoder.push(token)
 
@@ -82,7 +86,7 @@ class Request:
             tokens=tuple(self.tokens),
             logprobs=tuple(self._logprobs),
             finish_reason=self.finish_reason,
-            usage=Usage(len(self.prompt), len(self.tokens)),
+            usage=Usage(len(self.source or self.prompt), len(self.tokens)),
             stopped_by=self._stopped_by,
             top_logprobs=tuple(self._top) if self.params.top_logprobs else None,
         )
@@ -98,20 +102,32 @@ class Request:
 
 
 def new_request(
-    model: Model, prompt: Sequence[int], params: SamplingParams, *, seed: int | None = None, name: str = "the prompt"
+    model: Model | Seq2SeqModel,
+    prompt: Sequence[int],
+    params: SamplingParams,
+    *,
+    seed: int | None = None,
+    name: str = "the prompt",
 ) -> Request:
-    """A request to continue token ids; an empty prompt starts from BOS. seed: in place of the params' own.
+    """A request to continue token ids, or of an encoder-decoder to answer them; an empty prompt starts from BOS. seed:
+    in place of the params' own.
 
     Raises InputError, saying `name`, for a prompt that is empty, too long for the model's context or out of its
     vocabulary; UserError for stop strings without a tokenizer.
     """
-    tokens = _checked(model, prompt, name)
-    context = model.config.max_position_embeddings
-    if len(tokens) >= context:
-        raise InputError(
-            f"{name} has {len(tokens)} tokens and the model's context is {context}: no room for an answer",
-            "Shorten the prompt.",
-        )
+    tokens, source = _checked(model, prompt, name), list[int]()
+    if isinstance(model, Seq2SeqModel):
+        context = model.config.longest
+        if context is not None and len(tokens) > context:
+            raise InputError(f"{name} has {len(tokens)} tokens and the model reads {context}", "Shorten the prompt.")
+        tokens, source = list(model.start_tokens), tokens
+    else:
+        context = model.config.max_position_embeddings
+        if len(tokens) >= context:
+            raise InputError(
+                f"{name} has {len(tokens)} tokens and the model's context is {context}: no room for an answer",
+                "Shorten the prompt.",
+            )
     if params.stop and model.tokenizer is None:
         raise UserError("stop strings need a tokenizer, and this model has none", "Use stop_token_ids.")
     return Request(
@@ -119,12 +135,13 @@ def new_request(
         params,
         seed=params.seed if seed is None else seed,
         ends=frozenset(params.stop_token_ids) | (frozenset() if params.ignore_eos else end_tokens(model)),
-        room=min(params.max_tokens, context - len(tokens)),
+        room=params.max_tokens if context is None else min(params.max_tokens, context - len(tokens)),
         tokenizer=model.tokenizer,
+        source=source,
     )
 
 
-def end_tokens(model: Model) -> frozenset[int]:
+def end_tokens(model: Model | Seq2SeqModel) -> frozenset[int]:
     """The model's own end tokens: what generation_config.json says, else config.json, else the tokenizer."""
     for found in (model.generation.get("eos_token_id"), model.config.eos_token_id):
         if found is not None:
@@ -133,7 +150,7 @@ def end_tokens(model: Model) -> frozenset[int]:
     return frozenset(() if eos is None else [eos])
 
 
-def _checked(model: Model, prompt: Sequence[int], name: str) -> list[int]:
+def _checked(model: Model | Seq2SeqModel, prompt: Sequence[int], name: str) -> list[int]:
     given = prompt.tolist() if isinstance(prompt, Tensor) else prompt
     if not isinstance(given, Iterable):
         raise InputError(f"{name} is neither a text nor a list of token ids", "Give one or the other.")

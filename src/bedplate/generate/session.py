@@ -23,6 +23,7 @@ from torch import Tensor
 
 from bedplate.errors import BedplateError, InternalError, WeightsError
 from bedplate.families.model import Model
+from bedplate.families.seq2seq_model import Seq2SeqModel
 from bedplate.generate.batch import PREFILL_TOKENS, Batch, Reading
 from bedplate.generate.generation import Generation
 from bedplate.generate.params import SamplingParams
@@ -220,7 +221,7 @@ class Session:
 
     def _joined(self, joining: list[Request], logits: Tensor) -> list[Event]:
         """The first tokens of the batch's new last rows."""
-        tokens, chosen = choose(_sampler(self._model, joining), logits, joining)
+        tokens, chosen = choose(sampler_of(self._model, joining), logits, joining)
         self._tokens = torch.cat((self._tokens, tokens))
         self._active, self._sampler = self._active + joining, None
         return self._accepted(chosen, joining)
@@ -232,7 +233,7 @@ class Session:
         if not self._active:
             return []
         try:
-            self._sampler = self._sampler or _sampler(self._model, self._active)
+            self._sampler = self._sampler or sampler_of(self._model, self._active)
             logits = self._batch.step(self._tokens)
             self._tokens, chosen = choose(self._sampler, logits, self._active)
         except (RuntimeError, MemoryError) as error:
@@ -245,7 +246,7 @@ class Session:
         events = []
         for request, token in zip(requests, chosen, strict=True):
             if math.isnan(token.logprob):
-                events.append(Event(request, "", error=_not_a_number()))
+                events.append(Event(request, "", error=not_a_number()))
                 continue
             piece = request.accept(token.id, token.logprob, token.top)
             ended = request.finish_reason is not None
@@ -318,7 +319,8 @@ def choose(sampler: Sampler, logits: Tensor, requests: Sequence[Request]) -> tup
     return tokens, [Token(*row) for row in zip(tokens.tolist(), chosen, tops, strict=True)]
 
 
-def _sampler(model: Model, requests: Sequence[Request]) -> Sampler:
+def sampler_of(model: Model | Seq2SeqModel, requests: Sequence[Request]) -> Sampler:
+    """What chooses the next tokens of these rows."""
     return Sampler(
         [r.params for r in requests],
         [r.seed for r in requests],
@@ -337,7 +339,8 @@ def _left(request: Request) -> int:
     return request.room - len(request.tokens)
 
 
-def _not_a_number() -> WeightsError:
+def not_a_number() -> WeightsError:
+    """The error of a row whose logits are no numbers."""
     return WeightsError(
         "the model's logits are NaN", "Its weights are broken, or float16 is too narrow for it: try dtype=bfloat16."
     )

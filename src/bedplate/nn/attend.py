@@ -39,6 +39,11 @@ def attend(
     """
     if softcap is not None or (q.device.type == "cpu" and not _fused_on_cpu(q, mask, bias)):
         return _blocked(q, k, v, mask, scale, softcap, bias)
+    return _by_sdpa(q, k, v, mask, scale, bias)
+
+
+def _by_sdpa(q: Tensor, k: Tensor, v: Tensor, mask: Lowered, scale: float, bias: Tensor | None) -> Tensor:
+    """torch's own kernels."""
     if bias is not None:
         bias = bias if mask.bias is None and not mask.causal else bias + _dense_bias(mask, q, k)
         return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=scale, enable_gqa=True)

@@ -52,10 +52,12 @@ class AttentionLayer(ContextLayer):
         self.softcap = record.softcap
         self.position = record.position
         queries, keys = record.heads * record.head_dim, record.kv_heads * record.head_dim
-        self.q = Linear(width, queries, bias=record.bias, shard=0)
-        self.k = Linear(width, keys, bias=record.bias, shard=0)
-        self.v = Linear(width, keys, bias=record.bias, shard=0)
-        self.o = Linear(queries, width, bias=record.out_bias, shard=1)
+        # A norm over all heads needs them all: then no rank of tensor parallelism has only some.
+        rows, columns = (None, None) if record.qk_norm and record.qk_norm_over == "all" else (0, 1)
+        self.q = Linear(width, queries, bias=record.bias, shard=rows)
+        self.k = Linear(width, keys, bias=record.bias, shard=rows)
+        self.v = Linear(width, keys, bias=record.bias, shard=rows)
+        self.o = Linear(queries, width, bias=record.out_bias, shard=columns)
         self.norm_per_head = record.qk_norm_over == "head"
         self.q_norm = self.k_norm = None
         if record.qk_norm is not None:

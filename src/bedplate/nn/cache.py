@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from bedplate.nn.attend import attend
@@ -106,7 +107,8 @@ class KVCache:
     @classmethod
     def joined(cls, parts: Sequence[tuple[KVCache, int]], capacity: int) -> KVCache:
         """One batch of the rows of several caches, in order. Of each (cache, count) the newest `count` positions are
-        kept, set to the right; what stands before a shorter part's is zero and is for the caller to mask."""
+        kept, set to the right; what stands before a shorter part's is zero and is for the caller to mask. So is what
+        stands after an encoder's keys [B, G, M, D] where they are fewer than another part's."""
         length = max(count for _, count in parts)
         first = parts[0][0]
         joined = cls(len(first._blocks), max(capacity, length))
@@ -116,7 +118,7 @@ class KVCache:
                 joined._blocks[layer] = tuple(joined._set_right(parts, layer, which) for which in range(len(block)))
             if state is not None:
                 states = [cache._states[layer] or () for cache, _ in parts]
-                joined._states[layer] = tuple(torch.cat(tensors) for tensors in zip(*states, strict=True))
+                joined._states[layer] = tuple(_rows(tensors) for tensors in zip(*states, strict=True))
         return joined
 
     def _set_right(self, parts: Sequence[tuple[KVCache, int]], layer: int, which: int) -> Tensor:
@@ -144,6 +146,14 @@ class KVCache:
             block = tuple(_grown(t, room) for t in block)
         self._blocks[layer] = block
         return block
+
+
+def _rows(tensors: Sequence[Tensor]) -> Tensor:
+    """One below the other; of keys [B, G, M, D] the fewer are filled up with zeros."""
+    if tensors[0].dim() == 4:
+        most = max(t.shape[2] for t in tensors)
+        tensors = [F.pad(t, (0, 0, 0, most - t.shape[2])) for t in tensors]
+    return torch.cat(list(tensors))
 
 
 def _grown(block: Tensor, capacity: int) -> Tensor:

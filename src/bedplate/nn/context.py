@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from bedplate.nn.cache import Cache
 from bedplate.nn.mask import Lowered
 from bedplate.nn.rope import Rope
+from bedplate.nn.router import RoutingNotes
 
 
 @dataclass
@@ -17,7 +18,7 @@ class Context:
     bias [1, heads, T, S]: learned relative positions, added to the scores of the layers that want it. valid, segments
     [B, T]: of the positions now computed, which exist and whose document each is, None where all exist and are one's.
     memory [B, M, width]: an encoder's hidden states, which cross-attention reads (None while its cache has them);
-    memory_mask: which of them exist.
+    memory_mask: which of them exist. routing: where layers of experts note what their routers did, if that is wanted.
     """
 
     rotary: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
@@ -28,6 +29,7 @@ class Context:
     segments: Tensor | None = None
     memory: Tensor | None = None
     memory_mask: Lowered | None = None
+    routing: RoutingNotes | None = None
 
 
 class ContextLayer(nn.Module):

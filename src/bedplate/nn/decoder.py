@@ -14,6 +14,7 @@ from bedplate.nn.mask import Mask
 from bedplate.nn.norm import Norm
 from bedplate.nn.relative import RelativeBuckets
 from bedplate.nn.residual import Block
+from bedplate.nn.router import Routing
 from bedplate.nn.stack import Embeddings, Stack
 
 
@@ -68,10 +69,11 @@ class Decoder(Stack):
         cache: Cache | None = None,
         memory: Tensor | None = None,
         memory_valid: Tensor | None = None,
+        routing: list[Routing] | None = None,
     ) -> Tensor:
         """As `Stack.forward`; the states scaled for the head."""
         x = super().forward(
             tokens, positions=positions, token_types=token_types, mask=mask, cache=cache, memory=memory,
-            memory_valid=memory_valid,
+            memory_valid=memory_valid, routing=routing,
         )  # fmt: skip
         return x if self.head_scale == 1.0 else x * torch.tensor(self.head_scale, dtype=x.dtype, device=x.device)

@@ -21,16 +21,20 @@ class Readout:
     bias: Tensor | None = None
     softcap: float | None = None
 
-    @property
-    def plain(self) -> bool:
-        """Whether logits are the product alone."""
-        return self.bias is None and self.softcap is None
+    def to(self, dtype: torch.dtype) -> Readout:
+        """The same with its numbers in `dtype`."""
+        return Readout(self.weight.to(dtype), None if self.bias is None else self.bias.to(dtype), self.softcap)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """hidden [..., D] -> [..., V] fp32."""
-        bias = None if self.bias is None else self.bias.to(hidden.dtype)
-        return self.capped(linear(hidden, self.weight.to(hidden.dtype), bias).float())
+        here = self.to(hidden.dtype)
+        return self.capped(linear(hidden, here.weight, here.bias).float())
 
     def capped(self, logits: Tensor) -> Tensor:
-        """Logits [..., V], bent where the model bends them."""
-        return logits if self.softcap is None else self.softcap * torch.tanh(logits / self.softcap)
+        """Logits [..., V], bent where the model bends them, and then fp32."""
+        return capped(logits, self.softcap)
+
+
+def capped(logits: Tensor, softcap: float | None) -> Tensor:
+    """softcap * tanh(logits / softcap) in fp32; the logits as they are where there is no cap."""
+    return logits if softcap is None else softcap * torch.tanh(logits.float() / softcap)

@@ -9,17 +9,18 @@ import torch
 from bedplate.config.randomness import fold_in
 from bedplate.nn.decoder import Decoder
 from bedplate.nn.encoder import Encoder
+from bedplate.nn.encoder_decoder import EncoderDecoder
 from bedplate.nn.parameters import ParameterInfo, parameter_table
 
 EMBEDDING_STD = 0.02
 
 
-def initialise(net: Decoder | Encoder, seed: int) -> None:
+def initialise(net: Decoder | Encoder | EncoderDecoder, seed: int) -> None:
     """Set every parameter of `net`, which must be on CPU in fp32.
 
     Matrices are normal with standard deviation 1 / sqrt(fan_in); those that write into the residual stream are divided
     by sqrt(2 * blocks) besides (GPT-2, Radford 2019), so that its size doesn't grow with depth. Embeddings 0.02, norms
-    1, biases 0.
+    1, biases and states 0.
     """
     table = parameter_table(net)
     for name, parameter in net.named_parameters():
@@ -27,7 +28,7 @@ def initialise(net: Decoder | Encoder, seed: int) -> None:
         with torch.no_grad():
             if info.role == "norm":
                 parameter.fill_(1.0)
-            elif info.role == "bias":
+            elif info.role in ("bias", "state"):
                 parameter.zero_()
             else:
                 generator = torch.Generator().manual_seed(fold_in(seed, "initialise", name))
@@ -37,5 +38,5 @@ def initialise(net: Decoder | Encoder, seed: int) -> None:
 def _std(info: ParameterInfo, blocks: int) -> float:
     if info.role in ("embedding", "head"):
         return EMBEDDING_STD
-    residual = math.sqrt(2 * blocks) if info.shard == 1 else 1.0
+    residual = math.sqrt(2 * blocks) if info.residual or info.shard == 1 else 1.0
     return 1 / math.sqrt(info.fan_in) / residual

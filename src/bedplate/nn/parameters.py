@@ -14,17 +14,22 @@ from torch import nn
 
 from bedplate.errors import InternalError
 
-Role = Literal["embedding", "hidden", "head", "norm", "bias"]
+Role = Literal["embedding", "hidden", "head", "norm", "bias", "state"]
+"""state: never trained by gradients, but the model's own: kept in checkpoints and saved."""
 
 
 @dataclass(frozen=True)
 class ParameterInfo:
     """What one parameter is.
 
-    role: what it does. fan_in, fan_out: sizes of the map that it is part of (a norm's gain is fan_in 1).
+    role: what it does. "state" is never trained (requires_grad False) and still part of the model: what an objective
+        sets between steps, saved and resumed with the rest (a router's balancing bias). No shard.
+    fan_in, fan_out: sizes of the map that it is part of (a norm's gain is fan_in 1).
     shard: the axis that tensor parallelism cuts, None where every rank holds the whole.
     partial_gradient: True where tensor parallelism gives each rank only its part of the gradient of a whole
         parameter (a norm applied to this rank's heads alone), so that the parts must be summed.
+    active: the share of its numbers that one token is multiplied by (experts).
+    residual: whether it writes into the residual stream; what tensor parallelism cuts along axis 1 does besides.
     """
 
     role: Role
@@ -32,6 +37,8 @@ class ParameterInfo:
     fan_out: int
     shard: int | None = None
     partial_gradient: bool = False
+    active: float = 1.0
+    residual: bool = False
 
 
 @runtime_checkable

@@ -17,10 +17,12 @@ class RopeScaling:
 
     linear: positions divided by `factor` (Chen et al. 2023, arXiv 2306.15595). dynamic: the base grows with the
     length seen (NTK-aware). llama3: low frequencies stretched, high ones kept (Llama 3.1). yarn: Peng et al. 2023,
-    arXiv 2309.00071, with its attention factor on cos and sin.
+    arXiv 2309.00071, with its attention factor on cos and sin. longrope: each frequency divided by a number of its own,
+    one of `short_factor` up to the trained length and of `long_factor` beyond (Ding et al. 2024, arXiv 2402.13753),
+    with an attention factor likewise.
     """
 
-    kind: Literal["linear", "dynamic", "llama3", "yarn"]
+    kind: Literal["linear", "dynamic", "llama3", "yarn", "longrope"]
     factor: float
     original_length: int
     low_freq_factor: float = 1.0
@@ -31,6 +33,13 @@ class RopeScaling:
     mscale: float | None = None
     mscale_all_dim: float | None = None
     truncate: bool = True
+    short_factor: tuple[float, ...] = ()
+    long_factor: tuple[float, ...] = ()
+
+    @property
+    def depends_on_length(self) -> bool:
+        """Whether the longest sequence of a batch decides by what angle every position is turned."""
+        return self.kind in ("dynamic", "longrope")
 
 
 @dataclass(frozen=True)
@@ -63,6 +72,10 @@ class Rope:
             return plain / s.factor, 1.0
         if s.kind == "llama3":
             return _llama3(plain, s), 1.0
+        if s.kind == "longrope":
+            short, long = (torch.tensor(f, dtype=torch.float32, device=device) for f in (s.short_factor, s.long_factor))
+            # One choice for all positions, made on the device.
+            return plain / torch.where(positions.max() >= s.original_length, long, short), _longrope_attention_factor(s)
         return self._yarn(plain, s), _yarn_attention_factor(s)
 
     def _inverse(self, theta: float, device: torch.device) -> Tensor:
@@ -104,6 +117,12 @@ def _yarn_attention_factor(s: RopeScaling) -> float:
     if s.mscale and s.mscale_all_dim:
         return scale(s.mscale) / scale(s.mscale_all_dim)
     return scale(1.0)
+
+
+def _longrope_attention_factor(s: RopeScaling) -> float:
+    if s.attention_factor is not None:
+        return s.attention_factor
+    return 1.0 if s.factor <= 1 else math.sqrt(1 + math.log(s.factor) / math.log(s.original_length))
 
 
 class _Rotate(torch.autograd.Function):

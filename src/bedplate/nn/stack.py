@@ -16,6 +16,8 @@ from bedplate.nn.norm import Norm
 from bedplate.nn.relative import RelativeBuckets
 from bedplate.nn.residual import Block
 from bedplate.nn.rope import Rope
+from bedplate.nn.router import RouterLayer, Routing, RoutingNotes
+from bedplate.nn.token_dropout import TokenDropout
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,8 @@ class Embeddings:
     stack's width (ALBERT, arXiv 1909.11942), in the width itself where None.
 
     positions: rows of learned positions, none where 0; position_offset: the row of the first (RoBERTa's is 2).
-    token_types: kinds of token that have a vector of their own (BERT's first and second sentence).
+    token_types: kinds of token that have a vector of their own (BERT's first and second sentence). dropout: masked
+    tokens as dropped ones.
     """
 
     vocabulary: int
@@ -34,6 +37,7 @@ class Embeddings:
     norm: Norm | None = None
     scale: float = 1.0
     inner: int | None = None
+    dropout: TokenDropout | None = None
 
 
 class Stack(nn.Module):
@@ -58,6 +62,7 @@ class Stack(nn.Module):
         inner = e.inner or width
         self.compute_dtype: torch.dtype | None = None
         self.embed_scale, self.position_offset = e.scale, e.position_offset
+        self.token_dropout = e.dropout
         self.embed = Embedding(e.vocabulary, inner)
         self.embed_position = Embedding(e.positions, inner) if e.positions else None
         self.embed_type = Embedding(e.token_types, inner) if e.token_types else None
@@ -86,9 +91,14 @@ class Stack(nn.Module):
 
     @property
     def positions_depend_on_length(self) -> bool:
-        """Whether a position is turned by an angle that the longest sequence of its batch decides (dynamic scaling):
+        """Whether a position is turned by an angle that the longest sequence of its batch decides (dynamic, longrope):
         then only a row alone, in one piece, is what it is meant to be."""
-        return any(rope.scaling is not None and rope.scaling.kind == "dynamic" for rope in self._ropes)
+        return any(rope.scaling is not None and rope.scaling.depends_on_length for rope in self._ropes)
+
+    @property
+    def has_experts(self) -> bool:
+        """Whether tokens are sent to some of many experts."""
+        return any(isinstance(m, RouterLayer) for m in self.modules())
 
     @property
     def cache_width(self) -> int:
@@ -98,11 +108,16 @@ class Stack(nn.Module):
     def new_cache(self, capacity: int) -> KVCache:
         return KVCache(self.cached_layers, capacity)
 
-    def embedded(self, tokens: Tensor, positions: Tensor, token_types: Tensor | None = None) -> Tensor:
+    def embedded(
+        self, tokens: Tensor, positions: Tensor, token_types: Tensor | None = None, mask: Mask | None = None
+    ) -> Tensor:
         """tokens [B, T], positions and token_types [B or 1, T] int64 -> [B, T, width] in the compute dtype."""
         x = self.embed(tokens)
         if self.embed_scale != 1.0:
             x = x * torch.tensor(self.embed_scale, dtype=x.dtype, device=x.device)
+        if self.token_dropout is not None:
+            mask = mask or Mask()
+            x = self.token_dropout.applied(x, tokens, mask.valid, mask.segments)
         if self.embed_position is not None:
             x = x + self.embed_position(positions + self.position_offset)
         if self.embed_type is not None:
@@ -123,15 +138,18 @@ class Stack(nn.Module):
         cache: Cache | None = None,
         memory: Tensor | None = None,
         memory_valid: Tensor | None = None,
+        routing: list[Routing] | None = None,
     ) -> Tensor:
         """tokens [B, T] int64; positions [B or 1, T] int64, counted on from the cache where None. memory [B, M, width]:
-        what cross-attention reads, memory_valid [B, M] bool: which of it exists."""
+        what cross-attention reads, memory_valid [B, M] bool: which of it exists. routing: gets what each layer of
+        experts did, in turn."""
         past = 0 if cache is None else cache.length
         T = tokens.shape[1]
         if positions is None:
             positions = torch.arange(past, past + T, device=tokens.device)[None]
-        x = self.embedded(tokens, positions, token_types)
+        x = self.embedded(tokens, positions, token_types, mask)
         context = self._context(positions, mask or Mask(), past, T, x, cache)
+        context.routing = None if routing is None else RoutingNotes(routing)
         if memory is not None or memory_valid is not None:
             context.memory = memory
             seen = Mask(causal=False, valid=memory_valid)

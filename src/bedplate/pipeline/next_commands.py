@@ -75,10 +75,10 @@ def _last(artefacts: Sequence[Artefact], verb: str) -> Artefact | None:
 
 
 def _best_model(artefacts: Sequence[Artefact]) -> Artefact | None:
-    """The artefact that writes text best; an encoder writes none."""
+    """The artefact that can be talked to best; encoders write nothing, and encoder-decoders hold no conversations."""
     for kind in CHATTABLE:
         for artefact in reversed(artefacts):
-            if artefact.kind == kind and artefact.measures.get("architecture") != "encoder":
+            if artefact.kind == kind and artefact.measures.get("architecture") not in ("encoder", "encoder-decoder"):
                 return artefact
     return None
 

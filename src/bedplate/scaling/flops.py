@@ -1,7 +1,8 @@
 """Floating-point operations of training and inference, from the parameter table.
 
-The rule (PaLM, arXiv 2204.02311, appendix B): 2 operations for each matrix parameter and token forward, 4 backward,
-plus attention's two products over the whole row, 4 * T * width of all heads a layer forward and twice that backward.
+The rule (PaLM, arXiv 2204.02311, appendix B): 2 operations forward and 4 backward for each token and matrix parameter
+that it is multiplied by (of many experts only those that it takes), plus attention's two products over the whole row,
+4 * T * width of all heads a layer forward and twice that backward.
 Masked pairs count too, as is the custom, so that figures compare with other projects'; embeddings, norms and softmaxes
 don't.
 """
@@ -13,7 +14,7 @@ from bedplate.nn.decoder import Decoder
 from bedplate.nn.encoder import Encoder
 from bedplate.nn.parameters import parameter_table
 
-METHOD = "6 * matrix parameters + 12 * layers * heads * head_dim * length, per token"
+METHOD = "6 * active matrix parameters + 12 * layers * heads * head_dim * length, per token"
 
 
 def training_flops_per_token(net: Decoder | Encoder, length: int) -> float:
@@ -27,9 +28,11 @@ def forward_flops_per_token(net: Decoder | Encoder, length: int) -> float:
 
 
 def matrix_parameters(net: Decoder | Encoder) -> int:
-    """Numbers in matrices that every token is multiplied by: hidden matrices and the head, tied or not."""
+    """Numbers in matrices that a token is multiplied by: hidden matrices, of experts those that it takes, and the head,
+    tied or not."""
     table = parameter_table(net)
-    hidden = sum(p.numel() for name, p in net.named_parameters() if table[name].role == "hidden")
+    matrices = ((table[name], p.numel()) for name, p in net.named_parameters() if table[name].role == "hidden")
+    hidden = sum(round(count * info.active) for info, count in matrices)
     return hidden + (0 if isinstance(net, Encoder) else net.head_weight.numel())
 
 

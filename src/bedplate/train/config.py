@@ -7,7 +7,8 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from bedplate.config import Config, execution
-from bedplate.families.llama_config import LlamaArchitecture
+from bedplate.train.architecture import Architecture, architecture_kind
+from bedplate.train.objective_config import DEFAULTS, FITS, ObjectiveConfig
 
 
 class OptimiserConfig(Config):
@@ -77,7 +78,29 @@ class TrainConfig(Config):
 class PretrainConfig(TrainConfig):
     """Train a new model from tokens."""
 
-    architecture: LlamaArchitecture = Field(description="the model's shape; the vocabulary comes from the tokenizer")
+    architecture: Architecture = Field(
+        description="the model's shape, of any family by its model_type; the vocabulary comes from the tokenizer"
+    )
+    objective: ObjectiveConfig | None = Field(
+        None,
+        description="what it learns; where absent: decoders the next token, encoders masked tokens, encoder-decoders "
+        "spans that were cut out",
+    )
+
+    @property
+    def learns(self) -> ObjectiveConfig:
+        """The objective, said or by default."""
+        return self.objective or DEFAULTS[architecture_kind(self.architecture)]
+
+    @model_validator(mode="after")
+    def _learnable(self) -> Self:
+        kind = architecture_kind(self.architecture)
+        if self.learns.name not in FITS[kind]:
+            raise ValueError(
+                f"objective {self.learns.name} isn't for {self.architecture.model_type}, which is an {kind}"
+                f": use {' or '.join(FITS[kind])}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _long_enough(self) -> Self:

@@ -3,33 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from bedplate.data.packing import Rows
+from bedplate.data.row_sources import FiniteRows, RowSource
 from bedplate.train.parallel import Parallel
-
-
-class RowSource(Protocol):
-    """An endless stream of rows, row r a pure function of r."""
-
-    def rows(self, first: int, count: int) -> Rows: ...
-
-
-class ScoredRows(Protocol):
-    """One pass over whole documents. count: rows; documents; pairs: kept places; bytes: UTF-8, of what is scored."""
-
-    count: int
-    documents: int
-    pairs: int
-    bytes: int
-
-    def rows(self, first: int, count: int) -> Rows:
-        """Rows [first, first + count), fewer at the end of the pass."""
-        ...
 
 
 class Loader:
@@ -47,7 +28,7 @@ class Loader:
 
 
 def validation_batches(
-    rows: ScoredRows, batch: int, parallel: Parallel, device: torch.device
+    rows: FiniteRows, batch: int, parallel: Parallel, device: torch.device
 ) -> Iterator[dict[str, Tensor]]:
     """One pass over validation rows, dealt out to the data ranks in equal numbers of batches, as collectives need, and
     of one size, lest a compiled net be compiled once more for the last. What is missing is filled with rows that don't
@@ -61,6 +42,22 @@ def validation_batches(
         parts = [rows.rows(mine, found)] if found else []
         parts += [filler] * (size - found)
         yield to_tensors({name: np.concatenate([part[name] for part in parts]) for name in filler}, device)
+
+
+def counted_batches(
+    rows: FiniteRows, batch: int, parallel: Parallel, device: torch.device
+) -> Iterator[tuple[dict[str, Tensor], bool]]:
+    """`validation_batches` for rows of any kind, each batch with whether it counts. Rows without `keep` have no way to
+    say that they only fill up: the last batch is shorter, and a rank that has none left gets one that doesn't count."""
+    filler = rows.rows(0, 1)
+    if "keep" in filler:
+        for whole in validation_batches(rows, batch, parallel, device):
+            yield whole, True
+        return
+    for first in range(0, rows.count, batch * parallel.data_ranks):
+        mine = first + parallel.data_rank * batch
+        found = max(0, min(batch, rows.count - mine))
+        yield to_tensors(rows.rows(mine, found) if found else filler, device), found > 0
 
 
 def to_tensors(rows: Rows, device: torch.device) -> dict[str, Tensor]:

@@ -14,18 +14,22 @@ import torch
 from torch import Tensor, nn
 
 from bedplate.console import Console
+from bedplate.data.row_sources import RowSource
 from bedplate.errors import InternalError, RecipeError
 from bedplate.nn.parameters import parameter_table
+from bedplate.objectives.hooks import ActsAfterStep, Coupled, Reports
 from bedplate.objectives.term import Batch, Net, Objective
 from bedplate.train import optimiser as optimisers
 from bedplate.train.checkpoint import Checkpoints, Saved
 from bedplate.train.config import TrainConfig
-from bedplate.train.loader import Loader, RowSource
+from bedplate.train.coupled import coupled_backward
+from bedplate.train.loader import Loader
 from bedplate.train.metrics import Metrics, Outcome, Unlogged
 from bedplate.train.parallel import Parallel, blocks_of
 from bedplate.train.placement import Placement
 from bedplate.train.schedule import share
 from bedplate.train.signals import StopSignals
+from bedplate.train.step import Step
 from bedplate.train.validation import Validation
 
 Judge = Callable[[int, dict[str, Any]], bool]
@@ -45,24 +49,12 @@ class TrainingData:
     pairs_per_byte: float | None = None
 
 
-class Step(nn.Module, Generic[Net]):
-    """Net and loss as one module, so that FSDP2 sees one forward: this part's share of the global mean loss."""
-
-    def __init__(self, net: Net, objective: Objective[Net]) -> None:
-        super().__init__()
-        self.net = net
-        self.objective = objective
-
-    def forward(self, batch: Batch, weights: dict[str, Tensor]) -> Tensor:
-        terms = self.objective(self.net, batch)
-        return torch.stack([t.coefficient * t.sum / weights[name] for name, t in terms.items()]).sum()
-
-
 class Trainer(Generic[Net]):
     """Trains `net` in place; what it writes goes under `folder`.
 
     net: whole, on CPU, with `blocks` and `compute_dtype` as `nn.stack.Decoder` has them. Parameters that require
-    gradients are trained, clipped and checkpointed, and must be fp32; the others stay as they are, in their dtype.
+    gradients are trained, clipped and checkpointed, and must be fp32. Those of role "state" are checkpointed with them,
+    but set by the objective alone; the others stay as they are, in their dtype.
     flops_per_token: operations of a step for one token, for MFU; 0 where it isn't wanted.
     """
 
@@ -98,8 +90,11 @@ class Trainer(Generic[Net]):
         if placement.compiled:
             for block in blocks_of(net):
                 block.compile(dynamic=False)
+        self.states = {name: p for name, p in net.named_parameters() if self.table[name].role == "state"}
+        for p in self.states.values():
+            p.requires_grad_(False)
         self.parameters = _trained(net)
-        self._names = {id(p): name for name, p in self.parameters.items()}
+        self._names = {id(p): name for name, p in (self.parameters | self.states).items()}
         self.optimisers = optimisers.build(
             self.parameters, self.table, config.optimiser, self._gathered, self._scattered, placement.dtype
         )
@@ -165,17 +160,28 @@ class Trainer(Generic[Net]):
         weights = {name: self.parallel.sum_over_data(w.clone()) for name, w in weights.items()}
         for o in self.optimisers:
             o.zero_grad(set_to_none=True)
-        total = torch.zeros((), device=self.device)
-        for part in self._micro_batches(batch):
-            loss = self.step(part, weights)
-            loss.backward()
-            total += loss.detach()
+        loss = self._backward(self.micro_batches(batch), weights)
         self.parallel.complete(self.parameters, self.table)
         norm = self.parallel.clip(self.parameters, self.table, self.config.optimiser.clip)
         for o in self.optimisers:
             o.step()
+        if isinstance(self.step.objective, ActsAfterStep):
+            with torch.no_grad():
+                self.step.objective.after_step(self.net, self.parallel.sum_over_data)
         tokens = batch["tokens"].numel() * self.parallel.data_ranks
-        return Outcome(self.parallel.sum_over_data(total), norm, weights, tokens)
+        return Outcome(loss, norm, weights, tokens)
+
+    def _backward(self, parts: list[Batch], weights: dict[str, Tensor]) -> Tensor:
+        """Gradients of this rank's micro-batches; returns the loss of the global batch."""
+        objective = self.step.objective
+        if isinstance(objective, Coupled):
+            return coupled_backward(self.step, objective, parts, weights, self.parallel)
+        total = torch.zeros((), device=self.device)
+        for part in parts:
+            loss = self.step.share(part, weights)
+            loss.backward()
+            total += loss.detach()
+        return self.parallel.sum_over_data(total)
 
     @torch.no_grad()
     def validate(self) -> dict[str, Any]:
@@ -192,9 +198,10 @@ class Trainer(Generic[Net]):
         """Rows in one forward pass on one rank."""
         return min(self.config.micro_batch or self.loader.share, self.loader.share)
 
-    def _micro_batches(self, batch: Batch) -> Iterator[Batch]:
-        for a in range(0, self.loader.share, self.micro_size):
-            yield {name: value[a : a + self.micro_size] for name, value in batch.items()}
+    def micro_batches(self, batch: Batch) -> list[Batch]:
+        """This rank's rows of a step in pieces for one forward pass each."""
+        starts = range(0, self.loader.share, self.micro_size)
+        return [{name: value[a : a + self.micro_size] for name, value in batch.items()} for a in starts]
 
     def _due(self, done: int) -> bool:
         """Whether ranks look whether one of them was told to stop: each step alone, now and then together."""
@@ -209,6 +216,8 @@ class Trainer(Generic[Net]):
         line: dict[str, Any] = {"step": unlogged.step, "loss": loss}
         if self.data.pairs_per_byte is not None:
             line["bits_per_byte"] = loss / math.log(2) * self.data.pairs_per_byte
+        if isinstance(self.step.objective, Reports):
+            line |= self.step.objective.report()
         line["tokens_per_s"] = _figures(speed)
         if self.flops_per_token:
             peak = self.peak * self.parallel.ranks
@@ -248,9 +257,11 @@ class Trainer(Generic[Net]):
         return Unlogged(step, rest["losses"], rest["tokens"]), Clock(rest["seconds"])
 
     def load_state(self, model: dict[str, Tensor], moments: dict[str, Tensor]) -> None:
-        """Put whole tensors in the place of parameters and optimiser moments, each rank its part."""
+        """Put whole tensors in the place of parameters, of the states that are among them, and of optimiser moments,
+        each rank its part."""
+        states = {name: p for name, p in self.states.items() if name in model}
         with torch.no_grad():
-            for name, p in self.parameters.items():
+            for name, p in (self.parameters | states).items():
                 p.copy_(self._scattered(model[name].to(self.device), p))
         for o in self.optimisers:
             for group in o.param_groups:
@@ -261,8 +272,8 @@ class Trainer(Generic[Net]):
                         o.state[p][key.removeprefix(prefix)] = self._scattered(whole, p)
 
     def whole_model(self) -> dict[str, Tensor]:
-        """Copies of the whole trained parameters, on CPU. Every rank takes part."""
-        return {name: self._copied(p.detach(), p) for name, p in self.parameters.items()}
+        """Copies of the whole trained parameters and of the states, on CPU. Every rank takes part."""
+        return {name: self._copied(p.detach(), p) for name, p in (self.parameters | self.states).items()}
 
     def whole_optimiser(self) -> dict[str, Tensor]:
         """Copies of the whole optimiser moments, on CPU, as "parameter/moment". Every rank takes part."""

@@ -62,8 +62,8 @@ class Muon(Optimizer):
     """Momentum whose update is made orthogonal by Newton-Schulz (Jordan 2024).
 
     The update is scaled by 0.2 * sqrt(max(rows, columns)), so that AdamW's learning rate and weight decay carry over
-    (Liu et al., arXiv 2502.16982). A matrix that ranks share is gathered for the iteration, since its singular values
-    are the whole matrix's.
+    (Liu et al., arXiv 2502.16982). A stack of matrices is taken one by one. A matrix that ranks share is gathered for
+    the iteration, since its singular values are the whole matrix's.
     """
 
     def __init__(
@@ -94,22 +94,24 @@ class Muon(Optimizer):
                 momentum.lerp_(p.grad, 1 - group["momentum"])
                 nesterov = p.grad.lerp(momentum, group["momentum"])
                 whole = orthogonalised(self._gather(nesterov, p).to(self._dtype)).float()
-                update = self._scatter(whole * (0.2 * math.sqrt(max(whole.shape))), p)
+                update = self._scatter(whole * (0.2 * math.sqrt(max(whole.shape[-2:]))), p)
                 p.mul_(1 - group["lr"] * group["weight_decay"])
                 p.add_(update, alpha=-group["lr"])
 
 
 def orthogonalised(matrix: Tensor, steps: int = 5, eps: float = 1e-7) -> Tensor:
-    """The nearest semi-orthogonal matrix, roughly: singular values come to lie about 1. [rows, columns].
+    """The nearest semi-orthogonal matrix, roughly: singular values come to lie about 1. [rows, columns], or
+    [E, rows, columns]: each of a stack (of experts) by itself.
 
     The quintic iteration X <- a X + (b X X^T + c (X X^T)^2) X with coefficients chosen for speed over exactness.
     """
     a, b, c = 3.4445, -4.7750, 2.0315
-    wide = matrix.shape[0] <= matrix.shape[1]
-    x = matrix if wide else matrix.t()
-    x = x / (x.norm() + eps)
+    wide = matrix.shape[-2] <= matrix.shape[-1]
+    x = matrix if wide else matrix.mT
+    # addmm rounds once where the same in separate operations rounds three times: it matters in bf16.
+    added = torch.addmm if x.ndim == 2 else torch.baddbmm
+    x = x / (torch.linalg.matrix_norm(x, keepdim=True) + eps)
     for _ in range(steps):
-        # addmm rounds once where the same in separate operations rounds three times: it matters in bf16.
-        square = x @ x.t()
-        x = torch.addmm(x, torch.addmm(square, square, square, beta=b, alpha=c), x, beta=a)
-    return x if wide else x.t()
+        square = x @ x.mT
+        x = added(x, added(square, square, square, beta=b, alpha=c), x, beta=a)
+    return x if wide else x.mT

@@ -92,6 +92,14 @@ class Parallel:
             dist.all_reduce(value, group=self.mesh.get_group("data"))
         return value
 
+    def gather_over_data(self, rows: Tensor) -> Tensor:
+        """[B, ...] on each data rank -> [B * data ranks, ...] in their order: the rows of the global batch."""
+        if self.mesh is None or self.data_ranks == 1:
+            return rows
+        pieces = [torch.empty_like(rows) for _ in range(self.data_ranks)]
+        dist.all_gather(pieces, rows.contiguous(), group=self.mesh.get_group("data"))
+        return torch.cat(pieces)
+
     def largest(self, number: int, device: torch.device) -> int:
         """The largest of the numbers that the processes give."""
         if self.mesh is None:
@@ -127,8 +135,10 @@ class Parallel:
                 reduce_dtype=torch.float32,
                 cast_forward_inputs=False,
             )
+            # Every rank keeps states whole and in their own dtype: an objective sets them between steps.
+            states = {net.get_parameter(n) for n, info in parameter_table(net).items() if info.role == "state"}
             for part in (*blocks_of(net), step):
-                fully_shard(part, mesh=self.mesh["data"], mp_policy=policy)
+                fully_shard(part, mesh=self.mesh["data"], mp_policy=policy, ignored_params=states)
             for part in step.modules():
                 if isinstance(part, FSDPModule):
                     # The loss is already divided by the global weight: gradients are summed, not averaged. Said twice,

@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 from bedplate.codecs.text import TextTokenizer
 from bedplate.console import Console
-from bedplate.data.packing import EvaluationRows, PackedRows
 from bedplate.data.tokens import TokenSet
-from bedplate.families.llama_config import LlamaConfig
-from bedplate.families.model import Model, fill
-from bedplate.families.registry import family_of
-from bedplate.nn.decoder import Decoder
+from bedplate.families.family_config import FamilyConfig
+from bedplate.families.model import fill
+from bedplate.families.opening import model_of
+from bedplate.families.registry import any_family_of
 from bedplate.nn.initialise import initialise
-from bedplate.objectives.next_token import NextToken
+from bedplate.objectives.term import Net
 from bedplate.scaling import flops
 from bedplate.train.config import PretrainConfig
-from bedplate.train.loop import Trainer, TrainingData
+from bedplate.train.architecture import with_vocabulary
+from bedplate.train.learning import learning
+from bedplate.train.loop import Trainer
 from bedplate.train.parallel import Parallel
 from bedplate.train.placement import Placement, place
-from bedplate.train.validation import BitsPerByte
 
 if TYPE_CHECKING:
     from bedplate.ledger import Artefact, Work
@@ -41,7 +41,7 @@ def train(config: PretrainConfig, tokens_folder: Path, folder: Path, console: Co
     tokens = TokenSet.open(tokens_folder)
     tokenizer = TextTokenizer.load(tokens.tokenizer_folder)
     model_config = _model_config(config, tokenizer)
-    net = family_of(model_config.model_type, "architecture").build(model_config)
+    net = any_family_of(model_config.model_type, "architecture").build(model_config)
     initialise(net, config.seed)
     per_token = flops.training_flops_per_token(net, config.length)
     total = per_token * config.steps * config.batch * config.length
@@ -49,9 +49,8 @@ def train(config: PretrainConfig, tokens_folder: Path, folder: Path, console: Co
     with Parallel.start(placement.device, config.tensor_parallel) as parallel:
         if parallel.leads:
             _announce(console, net, config, placement, parallel)
-        data = _data(tokens, config)
-        objective = NextToken(compiled=placement.compiled)
-        trainer = Trainer(net, objective, data, config, placement, parallel, folder, console, per_token)
+        plan = learning(config, tokens, tokenizer, model_config, placement.compiled)
+        trainer = Trainer(net, plan.objective, plan.data, config, placement, parallel, folder, console, per_token)
         scores = trainer.train()
         whole = trainer.whole_model()
         measures = _measures(config, trainer, scores, total, placement, parallel)
@@ -60,27 +59,23 @@ def train(config: PretrainConfig, tokens_folder: Path, folder: Path, console: Co
     return measures
 
 
-def _model_config(config: PretrainConfig, tokenizer: TextTokenizer) -> LlamaConfig:
+def _model_config(config: PretrainConfig, tokenizer: TextTokenizer) -> FamilyConfig:
     # Rows of the embedding in multiples of 64 suit every matrix unit; the few extra ones are never a target.
     rows = math.ceil(tokenizer.vocab_size / 64) * 64
-    shape = config.architecture.model_dump()
-    shape["max_position_embeddings"] = max(shape["max_position_embeddings"], config.length)
-    return LlamaConfig(
-        **shape,
+    head = {"head": "masked"} if config.learns.name == "masked" else {}
+    return with_vocabulary(
+        config.architecture,
+        config.length,
         vocab_size=rows,
         bos_token_id=tokenizer.bos_id,
         eos_token_id=tokenizer.eos_id,
         pad_token_id=tokenizer.pad_id,
+        mask_token_id=tokenizer.mask_id,
+        **head,
     )
 
 
-def _data(tokens: TokenSet, config: PretrainConfig) -> TrainingData:
-    rows = PackedRows(tokens, "train", config.length, config.seed)
-    validation = EvaluationRows(tokens, "validation", config.length, most_pairs=config.validation_tokens)
-    return TrainingData(rows, BitsPerByte(validation), rows.pairs_per_epoch / int(tokens.bytes("train").sum()))
-
-
-def _announce(console: Console, net: Decoder, config: PretrainConfig, placement: Placement, parallel: Parallel) -> None:
+def _announce(console: Console, net: Net, config: PretrainConfig, placement: Placement, parallel: Parallel) -> None:
     count = sum(p.numel() for p in net.parameters())
     tokens = config.steps * config.batch * config.length
     record = placement.record
@@ -96,7 +91,7 @@ def _announce(console: Console, net: Decoder, config: PretrainConfig, placement:
 
 
 def _measures(
-    config: PretrainConfig, trainer: Trainer[Decoder], scores: dict[str, Any], total: float, placement: Placement,
+    config: PretrainConfig, trainer: Trainer[Any], scores: dict[str, Any], total: float, placement: Placement,
     parallel: Parallel,
 ) -> dict[str, Any]:  # fmt: skip
     last: dict[str, Any] = {}
@@ -107,7 +102,7 @@ def _measures(
             (b["step"] - a) * config.batch * config.length
             for a, b in zip([0, *(line["step"] for line in lines)], lines, strict=False)
         ]
-        last = {"loss": lines[-1]["loss"], "bits_per_byte": lines[-1]["bits_per_byte"]}
+        last = {name: lines[-1][name] for name in ("loss", "bits_per_byte") if name in lines[-1]}
         rate = sum(tokens_a_line) / sum(line["time_s"] for line in lines)
         peak = trainer.peak * parallel.ranks
         speed = {
@@ -127,11 +122,11 @@ def _measures(
     }
 
 
-def _save(config: LlamaConfig, whole: dict[str, Any], tokenizer: TextTokenizer, folder: Path) -> None:
-    family = family_of(config.model_type, "architecture")
+def _save(config: FamilyConfig, whole: dict[str, Any], tokenizer: TextTokenizer, folder: Path) -> None:
+    family = any_family_of(config.model_type, "architecture")
     import torch
 
     with torch.device("meta"):
         net = family.build(config)
     fill(net, whole.items())
-    Model(config, net, tokenizer).save(folder)
+    model_of(config, net, tokenizer).save(folder)

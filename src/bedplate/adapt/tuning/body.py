@@ -15,7 +15,7 @@ from bedplate.adapt.ways import BitFit, Full, LastLayer, Lora
 from bedplate.config import fold_in
 from bedplate.deltas.adapter import save_adapter
 from bedplate.deltas.lora import LoraConfig, LoraDelta, add_lora
-from bedplate.deltas.names import Adaptable, module_paths
+from bedplate.deltas.names import Adaptable, check_adaptable, module_paths
 from bedplate.deltas.subset import SubsetDelta, choose_subset
 from bedplate.families.encoder_model import EncoderModel
 from bedplate.generate.model import TextModel
@@ -41,6 +41,7 @@ class Body:
             config = LoraConfig(rank=way.rank, alpha=way.alpha, dropout=way.dropout, rslora=way.rslora)
             generator = torch.Generator().manual_seed(fold_in(fitting.seed, "lora"))
             delta = add_lora(model.net, config, generator, paths=module_paths(cast(Adaptable, model)))
+            check_adaptable(cast(Adaptable, model), delta.layers)
         elif isinstance(way, Full):
             model.net.requires_grad_(True)
         else:

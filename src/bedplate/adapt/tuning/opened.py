@@ -24,7 +24,7 @@ from bedplate.deltas.names import Adaptable
 from bedplate.errors import ArtefactError, WeightsError
 from bedplate.families.encoder_model import EncoderModel
 from bedplate.families.model import DTYPES
-from bedplate.generate.model import TextModel, load
+from bedplate.generate.model import TextModel, load_text
 from bedplate.ledger.artefact import Artefact
 from bedplate.machine.choose import choose_compute_dtype, choose_device
 
@@ -58,7 +58,7 @@ def open_tuned(artefact: Artefact, *, base: Path | None = None) -> Answerer | Cl
     whole = way["way"] == "full"
     folder = artefact.path if whole else input_folder(artefact, way["tune"], base)
     encoder = way["tune"] == "encoder"
-    model = EncoderModel.load(folder) if encoder else load(folder, dtype=dtype)
+    model = EncoderModel.load(folder) if encoder else load_text(folder, dtype=dtype)
     if not whole:
         load_adapter(artefact.path, cast(Adaptable, model), base=folder)
     model.net.eval()

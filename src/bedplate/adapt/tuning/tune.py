@@ -16,10 +16,10 @@ from bedplate.adapt.tuning.body import Body, TunedWay
 from bedplate.adapt.tuning.plan import Costs, Plan, plan
 from bedplate.adapt.tuning.search import Best, Outcome, Rank, Search
 from bedplate.config import fold_in
+from bedplate.data.row_sources import RowSource
 from bedplate.objectives.term import Net, Objective
 from bedplate.scaling.tuning_flops import METHOD
 from bedplate.train.config import OptimiserConfig, ScheduleConfig, TrainConfig
-from bedplate.train.loader import RowSource
 from bedplate.train.loop import Trainer, TrainingData
 from bedplate.train.parallel import Parallel
 from bedplate.train.placement import Placement, place
