@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
+from cases_moe import CASES
 from safetensors.torch import load_file, save_file
 
 from bedplate.errors import WeightsError
@@ -134,3 +135,22 @@ def test_an_expert_that_does_not_fit_is_named(folder: Path, tmp_path: Path, prob
     (tmp_path / "config.json").write_text(json.dumps(json.loads((folder / "config.json").read_text())))
     with pytest.raises(WeightsError, match=f"{problem}.*{name}"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "case", ["mixtral 5 experts top 3, window, odd heads, tied", "qwen3_moe some layers dense, window"]
+)
+@torch.no_grad()
+def test_decoding_from_a_cache_equals_the_whole_pass(case: str, tmp_path: Path) -> None:
+    """One token at a time, so that at each step a few experts get one token and the others none."""
+    kind, keys = CASES[case]
+    torch.manual_seed(0)
+    getattr(transformers, f"{kind}ForCausalLM")(getattr(transformers, f"{kind}Config")(**keys)).save_pretrained(
+        tmp_path
+    )
+    model = load(tmp_path)
+    tokens = torch.randint(0, 131, (2, 20))
+    cache = model.new_cache()
+    steps = [model(tokens[:, :9], cache=cache), *(model(tokens[:, i : i + 1], cache=cache) for i in range(9, 20))]
+    whole = model(tokens)
+    assert (torch.cat(steps, 1) - whole).norm() < 1e-5 * whole.norm()

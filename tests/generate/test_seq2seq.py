@@ -132,7 +132,8 @@ def test_log_probabilities_are_those_of_the_full_forward_pass(folder: Path) -> N
 
 
 def test_sampling_depends_on_the_seed_alone(folder: Path) -> None:
-    model, options = _load(folder), {"temperature": 1.0, "top_k": 50, "top_p": 0.95, "max_tokens": 12}
+    model = _load(folder)
+    options: dict[str, Any] = {"temperature": 1.0, "top_k": 50, "top_p": 0.95, "max_tokens": 12}
     together = model.generate(_sources(), seeds=range(9), **options)
     alone = [model.generate([s], seeds=[i], **options)[0] for i, s in enumerate(_sources())]
     assert [a.tokens for a in together] == [a.tokens for a in alone]

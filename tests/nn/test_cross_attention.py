@@ -177,6 +177,15 @@ def test_the_bias_of_logits_is_added_and_not_trained() -> None:
     assert net.logit_bias.grad is None
 
 
+def test_a_tied_and_scaled_head_starts_with_logits_of_the_usual_size() -> None:
+    net = _net()
+    initialise(net, seed=0)
+    # 0.02 / head_scale; 1,200 numbers tell their spread to 2%.
+    assert net.embed.weight.std().item() == pytest.approx(0.02 * WIDTH**0.5, rel=0.1)
+    assert net.decoder.relative is not None
+    assert net.decoder.relative.weight.std().item() < 0.04
+
+
 def test_the_compute_dtype_is_both_stacks() -> None:
     net = _net()
     net.compute_dtype = torch.bfloat16

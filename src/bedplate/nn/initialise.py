@@ -20,7 +20,8 @@ def initialise(net: Decoder | Encoder | EncoderDecoder, seed: int) -> None:
 
     Matrices are normal with standard deviation 1 / sqrt(fan_in); those that write into the residual stream are divided
     by sqrt(2 * blocks) besides (GPT-2, Radford 2019), so that its size doesn't grow with depth. Embeddings 0.02, norms
-    1, biases and states 0.
+    1, biases and states 0. An encoder-decoder's embedding that is a head too, whose input is scaled (T5), is as much
+    larger: logits begin of the same size as other models', and it learns as fast.
     """
     table = parameter_table(net)
     for name, parameter in net.named_parameters():
@@ -32,7 +33,8 @@ def initialise(net: Decoder | Encoder | EncoderDecoder, seed: int) -> None:
                 parameter.zero_()
             else:
                 generator = torch.Generator().manual_seed(fold_in(seed, "initialise", name))
-                parameter.normal_(0.0, _std(info, len(net.blocks)), generator=generator)
+                scale = _head_scale(net) if parameter is net.embed.weight else 1.0
+                parameter.normal_(0.0, _std(info, len(net.blocks)) / scale, generator=generator)
 
 
 def _std(info: ParameterInfo, blocks: int) -> float:
@@ -40,3 +42,8 @@ def _std(info: ParameterInfo, blocks: int) -> float:
         return EMBEDDING_STD
     residual = math.sqrt(2 * blocks) if info.residual or info.shard == 1 else 1.0
     return 1 / math.sqrt(info.fan_in) / residual
+
+
+def _head_scale(net: Decoder | Encoder | EncoderDecoder) -> float:
+    """What the hidden states are multiplied by before an encoder-decoder's embedding makes logits of them; else 1."""
+    return net.decoder.head_scale if isinstance(net, EncoderDecoder) and net.decoder.head is None else 1.0
