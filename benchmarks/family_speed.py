@@ -168,13 +168,16 @@ def their_loss(p: Pair, tokens: Tensor, targets: Tensor, keep: Tensor) -> Tensor
     return loss
 
 
-def timed(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
+CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
+
+
+def timed(work: Callable[[], object], clock: Callable[[], float]) -> float:
+    start = clock()
     work()
-    return time.perf_counter() - start
+    return clock() - start
 
 
-def measure(name: str, dtype: torch.dtype, rounds: int) -> dict[str, Any]:
+def measure(name: str, dtype: torch.dtype, rounds: int, clock: Callable[[], float]) -> dict[str, Any]:
     """Seconds and ratios of one family."""
     with tempfile.TemporaryDirectory() as folder:
         variants = {a: pair(name, a, Path(folder)) for a in ("sdpa", "eager") if not (name == "gemma2" and a == "sdpa")}
@@ -226,9 +229,9 @@ def measure(name: str, dtype: torch.dtype, rounds: int) -> dict[str, Any]:
             order = [None, *variants] if turn % 2 else [*variants, None]
             for a in order:
                 if a is None:
-                    mine.append(timed(lambda: our(training)))
+                    mine.append(timed(lambda: our(training), clock))
                 else:
-                    others[a].append(timed(lambda a=a: their(variants[a], training)))  # type: ignore[misc]
+                    others[a].append(timed(lambda a=a: their(variants[a], training), clock))  # type: ignore[misc]
         best = min(others, key=lambda a: statistics.median(others[a]))
         ratios = [t / o for t, o in zip(others[best], mine, strict=True)]
         out[what] = {
@@ -243,10 +246,14 @@ def main() -> None:
     parser.add_argument("--families", nargs="*", default=list(FAMILIES), choices=list(FAMILIES))
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--threads", type=int, help="as many as torch takes where absent")
+    parser.add_argument("--clock", default="wall", choices=list(CLOCKS), help="processor: for a machine that isn't quiet")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     logging.disable_progress_bar()
     logging.set_verbosity_error()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
     share = foreign_cpu_share(1.0)
     print(f"{processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}, transformers "
           f"{transformers.__version__}; {ROWS} x {LENGTH} tokens, {arguments.dtype}; foreign load {share}")  # fmt: skip
@@ -254,7 +261,7 @@ def main() -> None:
     results = {}
     for name in arguments.families:
         try:
-            found = measure(name, getattr(torch, arguments.dtype), arguments.rounds)
+            found = measure(name, getattr(torch, arguments.dtype), arguments.rounds, CLOCKS[arguments.clock])
         except Exception as error:
             print(f"{name:12} failed: {type(error).__name__}: {error}", file=sys.stderr)
             continue

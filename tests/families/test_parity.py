@@ -13,6 +13,7 @@ import transformers
 from cases_decoders import CASES as DECODERS
 from cases_deepseek import CASES as DEEPSEEK
 from cases_moe import CASES as MOE
+from cases_starcoder2 import CASES as STARCODER2
 from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
@@ -102,6 +103,7 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     **DECODERS,
     **MOE,
     **DEEPSEEK,
+    **STARCODER2,
 }
 
 

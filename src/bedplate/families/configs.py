@@ -24,6 +24,7 @@ _CONFIGS: dict[Kind, dict[str, str]] = {
         "olmo2": "olmo2_config:Olmo2Config",
         "phi3": "phi3_config:Phi3Config",
         "qwen3_moe": "qwen3_moe_config:Qwen3MoeConfig",
+        "starcoder2": "starcoder2_config:Starcoder2Config",
     },
     "encoder": {
         "albert": "albert_config:AlbertConfig",

@@ -28,6 +28,7 @@ from bedplate.families import (
     qwen3_moe,
     roberta,
     rotary_config,
+    starcoder2,
     t5,
 )  # fmt: skip
 from bedplate.families.albert_config import AlbertConfig
@@ -48,6 +49,7 @@ from bedplate.families.olmo2_config import Olmo2Config
 from bedplate.families.phi3_config import Phi3Config
 from bedplate.families.qwen3_moe_config import Qwen3MoeConfig
 from bedplate.families.roberta_config import RobertaConfig
+from bedplate.families.starcoder2_config import Starcoder2Config
 from bedplate.families.t5_config import T5Config
 from bedplate.families.weights import Table
 from bedplate.nn.decoder import Decoder
@@ -95,6 +97,7 @@ FAMILIES: dict[str, Family[Any, Decoder]] = {
     "olmo2": Family(Olmo2Config.from_hf, olmo2.build, olmo2.WEIGHTS, rotary_config.tied),
     "phi3": Family(Phi3Config.from_hf, phi3.build, phi3.weights, rotary_config.tied),
     "qwen3_moe": Family(Qwen3MoeConfig.from_hf, qwen3_moe.build, qwen3_moe.weights, rotary_config.tied),
+    "starcoder2": Family(Starcoder2Config.from_hf, starcoder2.build, starcoder2.WEIGHTS, rotary_config.tied),
 }
 """Families that write."""
 

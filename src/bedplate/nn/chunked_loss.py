@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from bedplate.nn.head import Readout
-from bedplate.nn.products import linear
+from bedplate.nn.products import linear, product, summed_products
 
 # About 4M logits a chunk: 16 MB in fp32, which a CPU's last-level cache holds and a GPU doesn't notice.
 CHUNK_LOGITS = 1 << 22
@@ -89,10 +89,9 @@ class _ChunkedLoss(torch.autograd.Function):
             # Where a position isn't kept, its row is dropped on the narrow side of each product, which is cheaper than
             # on the [rows, V] slope.
             if grad_hidden is not None:
-                torch.mm(slope, w, out=grad_hidden[at])
-                grad_hidden[at].mul_(kept)
+                grad_hidden[at] = product(slope, w).mul_(kept)
             if grad_weight is not None:
-                grad_weight += slope.t() @ (h * kept)
+                grad_weight += summed_products(slope, h * kept)
             if grad_bias is not None:
                 grad_bias += (slope * kept).sum(0, dtype=torch.float32)
         ctx.save_for_backward(grad_hidden, grad_weight, grad_bias)
