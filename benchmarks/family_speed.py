@@ -1,13 +1,14 @@
 """Every family against its `transformers` twin: forward pass and training step, interleaved in one process.
 
-    python benchmarks/family_speed.py                         all families, fp32, about ten minutes on two cores
+    python benchmarks/family_speed.py                         all families, fp32, about five minutes on two cores
     python benchmarks/family_speed.py --families gpt2 llama --dtype bfloat16 --rounds 9
+    python benchmarks/family_speed.py --threads 1 --clock processor       on a machine that others use too
 
-A twin is a random model of transformers of about 6M parameters; ours is the very same weights, read from the folder that
-it saves. A forward pass is logits (hidden states for an encoder without a head) without gradients; a training step is
-forward, cross-entropy, backward and AdamW on fp32 parameters, with activations in --dtype (transformers by autocast,
-which is how it is trained in bf16). transformers is timed with SDPA and with explicit attention and shown at its faster.
-A measurement is the median of --rounds, taken in turns; ratios are theirs over ours, of each round, median and extremes.
+A twin is a random model of transformers of about 6M parameters; ours has the very same weights, read from the folder
+that it saves. A forward pass gives all logits, without gradients; a training step is forward, cross-entropy, backward
+and AdamW on fp32 parameters, with activations in --dtype (transformers by autocast, as it is trained in bf16).
+transformers is timed with SDPA and with explicit attention and shown at its faster. Everybody has a turn in each of
+--rounds; shown are the median and, of the ratios theirs / ours of each round, the median and the extremes.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +96,9 @@ FAMILIES: dict[str, tuple[str, str, dict[str, Any]]] = {
         _BERT | {"intermediate_size": 704, "global_attn_every_n_layers": 3, "local_attention": 64}
         | {"cls_token_id": 1, "sep_token_id": 2, "bos_token_id": 1, "eos_token_id": 2},
     ),
-    "albert": ("AlbertConfig", "AlbertForMaskedLM", _BERT | {"embedding_size": 64, "bos_token_id": 1, "eos_token_id": 2}),
+    "albert": (
+        "AlbertConfig", "AlbertForMaskedLM", _BERT | {"embedding_size": 64, "bos_token_id": 1, "eos_token_id": 2}
+    ),
     "esm": ("EsmConfig", "EsmForMaskedLM", _BERT | {"vocab_size": 33, "position_embedding_type": "rotary"}
             | {"mask_token_id": 32, "token_dropout": True}),
     "t5": (
@@ -168,6 +172,7 @@ def their_loss(p: Pair, tokens: Tensor, targets: Tensor, keep: Tensor) -> Tensor
     return loss
 
 
+WHAT = ("forward", "step")
 CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
 
 
@@ -177,68 +182,73 @@ def timed(work: Callable[[], object], clock: Callable[[], float]) -> float:
     return clock() - start
 
 
-def measure(name: str, dtype: torch.dtype, rounds: int, clock: Callable[[], float]) -> dict[str, Any]:
-    """Seconds and ratios of one family."""
-    with tempfile.TemporaryDirectory() as folder:
-        variants = {a: pair(name, a, Path(folder)) for a in ("sdpa", "eager") if not (name == "gemma2" and a == "sdpa")}
-    first = next(iter(variants.values()))
-    generator = torch.Generator().manual_seed(0)
-    tokens = torch.randint(3, first.vocabulary - 1, (ROWS, LENGTH), generator=generator)
-    targets = torch.randint(3, first.vocabulary - 1, (ROWS, LENGTH), generator=generator)
-    keep = torch.ones_like(tokens, dtype=torch.bool)
-    if first.kind == "masked":
-        keep = torch.rand(ROWS, LENGTH, generator=generator) < 0.15
-    wide = dtype == torch.float32
-    first.ours.compute_dtype = None if wide else dtype
+class Contest:
+    """One family, ours and theirs, on the same tokens. what: "forward" or "step"."""
 
-    def autocast() -> Any:
-        return contextlib.nullcontext() if wide else torch.autocast("cpu", dtype)
+    def __init__(self, name: str, dtype: torch.dtype) -> None:
+        # transformers has no soft-capping in SDPA.
+        kinds = ("eager",) if name == "gemma2" else ("sdpa", "eager")
+        with tempfile.TemporaryDirectory() as folder:
+            self.variants = {attention: pair(name, attention, Path(folder)) for attention in kinds}
+        self.first = next(iter(self.variants.values()))
+        self.dtype = dtype
+        self.first.ours.compute_dtype = None if dtype == torch.float32 else dtype  # type: ignore[assignment]
+        generator = torch.Generator().manual_seed(0)
+        self.tokens, self.targets = (
+            torch.randint(3, self.first.vocabulary - 1, (ROWS, LENGTH), generator=generator) for _ in range(2)
+        )
+        self.keep = torch.ones_like(self.tokens, dtype=torch.bool)
+        if self.first.kind == "masked":
+            self.keep = torch.rand(ROWS, LENGTH, generator=generator) < 0.15
+        nets = [self.first.ours, *(p.theirs for p in self.variants.values())]
+        self.optimisers = {id(net): torch.optim.AdamW(net.parameters(), fused=True) for net in nets}
 
-    optimisers = {id(m): torch.optim.AdamW(m.parameters(), fused=True) for m in [first.ours, *(p.theirs for p in variants.values())]}  # fmt: skip
+    def ours(self, what: str) -> None:
+        p = self.first
+        if what == "step":
+            self._step(p.ours, lambda: our_loss(p, self.tokens, self.targets, self.keep))
+        else:
+            self._forward(p.ours, lambda: our_logits(p, self.tokens))
 
-    def step(net: nn.Module, loss: Callable[[], Tensor]) -> None:
+    def theirs(self, what: str, attention: str) -> None:
+        p, wide = self.variants[attention], self.dtype == torch.float32
+        with contextlib.nullcontext() if wide else torch.autocast("cpu", self.dtype):
+            if what == "step":
+                self._step(p.theirs, lambda: their_loss(p, self.tokens, self.targets, self.keep))
+            else:
+                self._forward(p.theirs, lambda: their_logits(p, self.tokens))
+
+    def _step(self, net: nn.Module, loss: Callable[[], Tensor]) -> None:
         net.train()
-        loss().backward()
-        optimisers[id(net)].step()
-        optimisers[id(net)].zero_grad(set_to_none=True)
+        loss().backward()  # type: ignore[no-untyped-call]
+        self.optimisers[id(net)].step()
+        self.optimisers[id(net)].zero_grad(set_to_none=True)
 
-    def forward(net: nn.Module, logits: Callable[[], Tensor]) -> None:
+    def _forward(self, net: nn.Module, logits: Callable[[], Tensor]) -> None:
         net.eval()
         with torch.no_grad():
             logits()
 
-    def their(p: Pair, training: bool) -> None:
-        with autocast():
-            if training:
-                step(p.theirs, lambda: their_loss(p, tokens, targets, keep))
-            else:
-                forward(p.theirs, lambda: their_logits(p, tokens))
-
-    def our(training: bool) -> None:
-        if training:
-            step(first.ours, lambda: our_loss(first, tokens, targets, keep))
-        else:
-            forward(first.ours, lambda: our_logits(first, tokens))
-
-    out: dict[str, Any] = {"parameters": sum(p.numel() for p in first.ours.parameters())}
-    for what, training in (("forward", False), ("step", True)):
-        our(training), [their(p, training) for p in variants.values()]  # warm
-        mine: list[float] = []
-        others: dict[str, list[float]] = {a: [] for a in variants}
-        for turn in range(rounds):
-            order = [None, *variants] if turn % 2 else [*variants, None]
-            for a in order:
-                if a is None:
-                    mine.append(timed(lambda: our(training), clock))
-                else:
-                    others[a].append(timed(lambda a=a: their(variants[a], training), clock))  # type: ignore[misc]
-        best = min(others, key=lambda a: statistics.median(others[a]))
-        ratios = [t / o for t, o in zip(others[best], mine, strict=True)]
-        out[what] = {
-            "ours_s": statistics.median(mine), "theirs_s": statistics.median(others[best]), "attention": best,
-            "ratio": statistics.median(ratios), "least": min(ratios), "greatest": max(ratios),
-        }  # fmt: skip
-    return out
+    def rounds(self, what: str, count: int, clock: Callable[[], float]) -> dict[str, Any]:
+        """Seconds and ratios, everybody's turn in each round, in an order that alternates."""
+        turns: dict[str, Callable[[], None]] = {"ours": partial(self.ours, what)}
+        turns |= {attention: partial(self.theirs, what, attention) for attention in self.variants}
+        for turn in turns.values():
+            turn()  # to warm up
+        seconds: dict[str, list[float]] = {name: [] for name in turns}
+        for number in range(count):
+            for name in list(turns)[:: 1 if number % 2 else -1]:
+                seconds[name].append(timed(turns[name], clock))
+        best = min(self.variants, key=lambda attention: statistics.median(seconds[attention]))
+        ratios = [t / o for t, o in zip(seconds[best], seconds["ours"], strict=True)]
+        return {
+            "ours_s": statistics.median(seconds["ours"]),
+            "theirs_s": statistics.median(seconds[best]),
+            "attention": best,
+            "ratio": statistics.median(ratios),
+            "least": min(ratios),
+            "greatest": max(ratios),
+        }
 
 
 def main() -> None:
@@ -247,7 +257,9 @@ def main() -> None:
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, help="as many as torch takes where absent")
-    parser.add_argument("--clock", default="wall", choices=list(CLOCKS), help="processor: for a machine that isn't quiet")
+    parser.add_argument(
+        "--clock", default="wall", choices=list(CLOCKS), help="processor: for a machine that isn't quiet"
+    )
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     logging.disable_progress_bar()
@@ -261,19 +273,18 @@ def main() -> None:
     results = {}
     for name in arguments.families:
         try:
-            found = measure(name, getattr(torch, arguments.dtype), arguments.rounds, CLOCKS[arguments.clock])
+            contest = Contest(name, getattr(torch, arguments.dtype))
+            found = {what: contest.rounds(what, arguments.rounds, CLOCKS[arguments.clock]) for what in WHAT}
         except Exception as error:
             print(f"{name:12} failed: {type(error).__name__}: {error}", file=sys.stderr)
             continue
         results[name] = found
-        cells = [
-            f"{found[w]['ours_s'] * 1e3:9.1f} ms   {found[w]['ratio']:5.2f} ({found[w]['least']:.2f} to {found[w]['greatest']:.2f})"
-            for w in ("forward", "step")
-        ]
-        print(
-            f"{name:12} {'   '.join(cells)}  [{found['forward']['attention']}, {found['step']['attention']}]",
-            flush=True,
-        )
+        cells = []
+        for what in WHAT:
+            f = found[what]
+            spread = f"({f['least']:.2f} to {f['greatest']:.2f})"
+            cells.append(f"{f['ours_s'] * 1e3:9.1f} ms   {f['ratio']:5.2f} {spread:16} {f['attention']:5}")
+        print(f"{name:12} {'   '.join(cells)}", flush=True)
     if arguments.json:
         arguments.json.write_text(json.dumps({"dtype": arguments.dtype, "families": results}, indent=2) + "\n")
 
