@@ -48,7 +48,12 @@ def markdown(families: list[FamilyLines]) -> str:
 
 
 def _builds(file: Path) -> bool:
-    return file.is_file() and "build" in {name for node in _parse(file).body for name in _defined(node)}
+    """Whether a family's builder is in this file, its own or another's that it takes over."""
+    if not file.is_file():
+        return False
+    body = _parse(file).body
+    taken = {alias.asname or alias.name for node in body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    return "build" in taken.union(*map(_defined, body))
 
 
 def _counted(name: str, folder: Path) -> FamilyLines:

@@ -12,8 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bedplate.adapt.bases import LocalBase
+from bedplate.adapt.label_reading import is_recurrent
 from bedplate.adapt.label_scoring import answer_tokens, build_trie, score_answers
 from bedplate.errors import InputError, TokenizerError
+from bedplate.families import mixer
+from bedplate.families.mixer_config import MixerConfig
 from bedplate.generate.model import TextModel, load
 
 PROMPTS = ["I saw an apple", "where?", "a much longer question about a wren, a wrench and a robin in the garden", ""]
@@ -29,6 +32,27 @@ def naive(model: TextModel, prompts: list[list[int]], labels: list[str]) -> np.n
                 logp = model(torch.tensor([[*prompt, *label]]))[0].double().log_softmax(-1)
             out[n, k] = sum(logp[len(prompt) - 1 + i, token].item() for i, token in enumerate(label))
     return out
+
+
+@pytest.mark.parametrize("mixers", [("gated_linear", "attention", "lstm"), ("lstm",)])
+@pytest.mark.parametrize("shared", [True, False])
+def test_recurrent_layers_read_each_label_by_itself(make_model, tokenizer, mixers, shared: bool):
+    shape = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4, "vocab_size": 400}
+    ids = {"bos_token_id": 0, "eos_token_id": 2, "max_position_embeddings": 256, "num_hidden_layers": len(mixers)}
+    config = MixerConfig.model_validate({**shape, **ids, "mixers": mixers})
+    net = mixer.build(config).eval()
+    generator = torch.Generator().manual_seed(0)
+    for parameter in net.parameters():
+        parameter.data.normal_(std=0.3, generator=generator)
+    model = TextModel(config, net, tokenizer)
+    assert is_recurrent(model)
+    assert not is_recurrent(make_model())
+    prompts = chat(model, PROMPTS) if shared else [[5, 6, 7], [9, 8]]
+    found = score_answers(model, prompts, LABELS)
+    expected = naive(model, prompts, LABELS)
+    assert np.abs(found.sums - expected).max() < 1e-4
+    assert found.computed < sum(len(p) + len(label) for p in prompts for label in answer_tokens(model, LABELS))
+    assert score_answers(model, prompts, ["a"]).sums == pytest.approx(found.sums[:, 3:4], abs=1e-4)
 
 
 def chat(model: TextModel, texts: list[str], system: str = "Name it.") -> list[list[int]]:

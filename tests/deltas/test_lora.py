@@ -18,7 +18,7 @@ from torch import Tensor
 
 from bedplate.deltas.adapter import adapted, save_adapter
 from bedplate.deltas.lora import LoraConfig, LoraLinear, add_lora, linear_paths
-from bedplate.deltas.names import module_paths
+from bedplate.deltas.places import module_paths
 from bedplate.deltas.sharing import sharing_copy
 from bedplate.errors import InputError
 from bedplate.nn.cross_entropy import chunked_cross_entropy

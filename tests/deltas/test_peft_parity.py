@@ -17,7 +17,7 @@ from torch import Tensor
 import bedplate
 from bedplate.deltas.adapter import AdapterWarning, adapted, load_adapter, save_adapter
 from bedplate.deltas.lora import LoraConfig, add_lora
-from bedplate.deltas.names import module_paths
+from bedplate.deltas.places import module_paths
 from bedplate.generate.model import TextModel
 from bedplate.nn.cross_entropy import chunked_cross_entropy
 

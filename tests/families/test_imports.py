@@ -88,6 +88,19 @@ def shard(folder: Path) -> None:
     sorted(folder.glob("model-*.safetensors"))[-1].unlink()
 
 
+def older(folder):
+    """GPT-2's two files in the place of tokenizer.json."""
+    model = json.loads((folder / "tokenizer.json").read_text())["model"]
+    (folder / "vocab.json").write_text(json.dumps(model["vocab"]))
+    (folder / "merges.txt").write_text("".join(" ".join(pair) + "\n" for pair in model["merges"]))
+    (folder / "tokenizer.json").unlink()
+
+
+def older_of_unknown_class(folder):
+    older(folder)
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "OddTokenizerFast"}')
+
+
 Q0 = "model.layers.0.self_attn.q_proj.weight"
 DAMAGE = {
     "truncated": (
@@ -108,11 +121,12 @@ DAMAGE = {
     ),
     "no config": (lambda f: (f / "config.json").unlink(), InputError, "no config.json"),
     "a broken config": (lambda f: (f / "config.json").write_text("{"), InputError, "config.json"),
-    "no tokenizer.json": (
+    "a broken SentencePiece file": (
         lambda f: (f / "tokenizer.json").rename(f / "tokenizer.model"),
         TokenizerError,
-        "tokenizer.model, and no tokenizer.json",
+        "tokenizer.model: not a SentencePiece model",
     ),
+    "a class of tokenizer that isn't known": (older_of_unknown_class, TokenizerError, "rules of OddTokenizer"),
     "a broken tokenizer": (lambda f: (f / "tokenizer.json").write_text("{}"), TokenizerError, "tokenizer.json"),
 }
 
@@ -132,6 +146,27 @@ def test_damage_is_named_and_leaves_nothing(hf_folder, tmp_path, name):
 def test_more_tokens_than_embeddings_are_refused(hf_folder, tmp_path):
     folder = hf_folder(vocab_size=390)
     with pytest.raises(TokenizerError, match="400 tokens and the model 390 rows"):
+        import_model(folder, tmp_path / "out", console=Console.quiet())
+
+
+def test_a_tokenizer_in_older_files_is_read_and_written_as_one(tmp_path, byte_level_json):
+    """Of GPT-2's family, whose vocab.json and merges.txt say everything but the rules."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    folder = tmp_path / "gpt2"
+    keys = {"n_embd": 48, "n_layer": 1, "n_head": 4, "vocab_size": 400, "bos_token_id": 0, "eos_token_id": 0}
+    GPT2LMHeadModel(GPT2Config(**keys)).save_pretrained(folder)
+    (folder / "tokenizer.json").write_text(byte_level_json)
+    older(folder)
+    artefact = import_model(folder, tmp_path / "out", console=Console.quiet())
+    assert artefact.measures["notes"] == []
+    read, written = Model.load(folder).tokenizer, Model.load(artefact.path).tokenizer
+    assert (artefact.path / "tokenizer.json").is_file()
+    assert read is not None
+    assert written is not None
+    assert read.encode("Ein kleiner Test: 1969.") == written.encode("Ein kleiner Test: 1969.")
+    (folder / "vocab.json").write_text((folder / "vocab.json").read_text() + " ")
+    with pytest.raises(UserError, match="made differently"):  # what is read counts
         import_model(folder, tmp_path / "out", console=Console.quiet())
 
 

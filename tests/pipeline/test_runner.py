@@ -210,6 +210,27 @@ def test_next_commands_fit_the_model(fake, tmp_path):
     assert said() == []
 
 
+@pytest.mark.parametrize(
+    ("model_type", "first", "export"),
+    [
+        ("llama", "chat {} --raw", "export {} {}-gguf --format gguf"),
+        ("gpt2", "chat {} --raw", "export {} {}-hf --format hf"),
+        ("bedplate-mixer", "chat {} --raw", None),
+        ("bert", "serve {}", "export {} {}-hf --format hf"),
+        ("t5", "show {} --open", "export {} {}-hf --format hf"),
+    ],
+)
+def test_next_commands_fit_what_was_trained(fake, model_type, first, export):
+    """Encoders and encoder-decoders don't chat, and GGUF says few families."""
+    run = fake("run", "run", "pretrain")
+    (run.path / "model").mkdir()
+    (run.path / "model" / "config.json").write_text(f'{{"model_type": "{model_type}"}}')
+    commands = said(run)
+    assert commands[0] == f"bedplate {first.format(run.path)}"
+    exported = [command for command in commands if " export " in command]
+    assert exported == ([f"bedplate {export.format(run.path, run.path)}"] if export else [])
+
+
 def test_next_commands_fit_what_was_adapted(fake, tmp_path):
     base = fake("model", "base", "import", template=True)
     encoder = fake("model", "encoder", "import")

@@ -21,12 +21,13 @@ KINDS = {
     "evaluate": "report",
     "release": "release",
     "import": "model",
+    "extend": "model",
     "python-docs": "task",
     "index": "index",
     "adapt": "prompt|probe|adapter|model|baseline",
     "compare": "report",
 }
-FUNCTIONS = {"import": "import_model"}  # a name that Python keeps for itself
+FUNCTIONS = {"import": "import_model", "extend": "extend_model"}  # the first is a name that Python keeps for itself
 
 
 def test_every_verb_is_declared():
@@ -47,7 +48,7 @@ def test_stage_is_what_it_says(verb):
 def test_the_other_commands_are_functions_too():
     """As README says: each verb is a Python function. Fetched on first use, since some of them bring torch."""
     names = ("run", "import_model", "export_model", "merge_adapter", "index_documents", "chat", "serve")
-    for name in (*names, "evaluate_model", "evaluate_text", "show", "doctor"):
+    for name in (*names, "extend_model", "fertility_of_files", "evaluate_model", "evaluate_text", "show", "doctor"):
         assert callable(getattr(bedplate.verbs, name))
         assert name in dir(bedplate.verbs)
     with pytest.raises(AttributeError, match="no attribute 'shwo'"):

@@ -9,6 +9,7 @@ import pytest
 import torch
 import yaml
 
+import bedplate
 from bedplate.console import Console
 from bedplate.errors import ArtefactError, TokenizerError, WeightsError
 from bedplate.families.model import Model, load
@@ -204,3 +205,44 @@ def test_what_doesnt_answer_as_its_source_is_not_released(made, tmp_path, monkey
     with pytest.raises(WeightsError, match=r"isn.t its source stored as float32"):
         verbs.release({}, {"run": made["run"]}, tmp_path / "release", **QUIET)
     assert not (tmp_path / "release").exists()
+
+
+OTHERS = {
+    "bert": ({"kind": "wordpiece", "vocabulary": 300}, {}, "AutoModelForMaskedLM", "fill-mask"),
+    "t5": ({"kind": "unigram", "vocabulary": 400}, {"head_dim": 8}, "AutoModelForSeq2SeqLM", "text2text-generation"),
+    "bedplate-mixer": ({"vocabulary": 300}, {"mixers": ["gated_linear", "lstm"]}, None, "text-generation"),
+}
+
+
+@pytest.mark.parametrize("model_type", OTHERS)
+def test_other_kinds_are_released_as_what_they_are(model_type, made, tmp_path):
+    transformers = pytest.importorskip("transformers")
+    tokenizing, shape, opener, pipeline = OTHERS[model_type]
+    tokenizer = verbs.train_tokenizer(tokenizing, {"corpus": made["corpus"]}, tmp_path / "tokenizer", **QUIET)
+    roles = {"corpus": made["corpus"], "tokenizer": tokenizer}
+    tokens = verbs.tokenize({}, roles, tmp_path / "tokens", **QUIET)
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    training = {"steps": 2, "batch": 2, "length": 32, "threads": 1, "dtype": "float32"}
+    training["architecture"] = {**sizes, **shape, "model_type": model_type}
+    run = verbs.pretrain(training, {"tokens": tokens}, tmp_path / "run", **QUIET)
+    released = verbs.release({"license": "MIT"}, {"run": run}, tmp_path / "release", **QUIET)
+    card = released.file("README.md").read_text(encoding="utf-8")
+    fields = yaml.safe_load(card.split("---\n", 2)[1])
+    assert fields["pipeline_tag"] == pipeline
+    assert fields["library_name"] == ("bedplate" if opener is None else "transformers")
+    ours, ids = bedplate.load(released.path, device="cpu"), torch.arange(5, 25)[None]
+    if opener is None:
+        assert "bedplate.load(" in card
+        return
+    assert f"{opener}.from_pretrained" in card
+    theirs = getattr(transformers, opener).from_pretrained(released.path, dtype=torch.float32).eval()
+    with torch.no_grad():
+        if model_type == "t5":
+            expected, found = theirs(input_ids=ids, decoder_input_ids=ids).logits, ours(ids, ids)
+        else:
+            expected, found = theirs(input_ids=ids).logits, ours.predict_masked(ids)
+    assert (found - expected).abs().max() < 1e-4
+    text = "import os"
+    assert transformers.AutoTokenizer.from_pretrained(released.path)(text).input_ids == ours.tokenizer.encode(
+        text, post_process=True
+    )

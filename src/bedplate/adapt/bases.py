@@ -50,12 +50,11 @@ class LocalBase:
         for an encoder."""
         tokenizer = None
         if isinstance(self._source, str | Path):
-            from bedplate.codecs.text import TextTokenizer
-            from bedplate.families.model import model_folder, read_config
+            from bedplate.families.model import model_folder, read_config, read_tokenizer
 
             folder = model_folder(self._source)
             read_config(folder)
-            tokenizer = TextTokenizer.load(folder) if (folder / "tokenizer.json").is_file() else None
+            tokenizer = read_tokenizer(folder)
         else:
             tokenizer = self._source.tokenizer
         if tokenizer is None or tokenizer.chat_template is None:

@@ -3,7 +3,8 @@
 Three things are computed once: what all prompts have in common at the beginning (the instruction), each prompt's own
 rest, and what labels have in common at their beginnings. The labels are a tree of tokens that follows the prompt in the
 same row: a node sees the prompt and its own ancestors, and stands at the position that it would have in the text.
-The end of the answer is scored with it, so that a label which is the beginning of another isn't favoured.
+The end of the answer is scored with it, so that a label which is the beginning of another isn't favoured. Models with
+recurrent layers read each label by itself: `label_reading`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from bedplate.adapt.label_reading import HEAD_ROWS, LabelReader, is_recurrent
 from bedplate.errors import InputError, InternalError, TokenizerError
 from bedplate.families.model import Model
 from bedplate.generate.request import end_tokens
@@ -24,8 +26,6 @@ from bedplate.nn.mask import FORBIDDEN, Lowered, Mask
 
 BATCH_TOKENS = 4096
 """Most tokens, padding included, in one forward pass."""
-HEAD_ROWS = 256
-"""Positions whose logits exist at once: 50 MB in fp32 for a vocabulary of 49,152."""
 
 
 @dataclass(frozen=True)
@@ -120,14 +120,16 @@ def score_answers(
                 "Shorten the prompt.",
             )
     lengths, sums = [len(prompt) for prompt in prompts], np.zeros((len(prompts), len(answers)))
-    scorer = _Scorer(model, build_trie(labels), _common(prompts))
-    nodes, scored = len(scorer.trie.tokens), 0
+    trie, shared = build_trie(labels), _common(prompts)
+    scorer: _Scorer | LabelReader
+    scorer = LabelReader(model, labels, shared) if is_recurrent(model) else _Scorer(model, trie, shared)
+    nodes, scored = len(trie.tokens), 0
     for rows in _batches(lengths, len(scorer.shared), nodes, batch_tokens):
         sums[rows] = scorer.score([prompts[row] for row in rows])
         scored += len(rows)
         done(scored)
     tokens = np.array([len(label) for label in labels])
-    return LabelScores(sums, tokens, tuple(lengths), scorer.computed, len(prompts) * (1 + nodes))
+    return LabelScores(sums, tokens, tuple(lengths), scorer.computed, scorer.predicted)
 
 
 def _common(prompts: Sequence[Sequence[int]]) -> list[int]:
@@ -155,7 +157,7 @@ class _Scorer:
 
     def __init__(self, model: Model, trie: Trie, shared: Sequence[int]) -> None:
         self.model, self.trie, self.shared = model, trie, list(shared)
-        self.computed = len(self.shared)
+        self.computed, self.predicted = len(self.shared), 0
         edges = sorted({step for steps in trie.steps for step in steps})
         at = {edge: i for i, edge in enumerate(edges)}
         device = model.device
@@ -188,7 +190,7 @@ class _Scorer:
             mask=self._mask(rest, R),
             cache=self._past if P else None,
         )
-        self.computed += B * (R + M)
+        self.computed, self.predicted = self.computed + B * (R + M), self.predicted + B * (1 + M)
         last = hidden[torch.arange(B, device=rest.device), rest - 1]
         states = torch.cat((last[:, None], hidden[:, R:]), dim=1)  # [B, 1 + M, D]
         # In fp32, as logits rounded to bf16 would be 0.06 apart: only the normaliser, a sum of many, can bear that.

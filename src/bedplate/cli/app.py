@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from bedplate.cli import artefacts, machine, models, recipes
+from bedplate.cli import artefacts, machine, models, recipes, vocabulary
 from bedplate.cli.verb_help import VerbCommand
 from bedplate.console import Console
 from bedplate.version import __version__
@@ -91,6 +91,8 @@ app.command("compare", cls=VerbCommand, rich_help_panel=RECIPES)(recipes.compare
 app.command("import", cls=VerbCommand, rich_help_panel=MODELS)(models.import_)
 app.command("export", rich_help_panel=MODELS)(models.export)
 app.command("merge", rich_help_panel=MODELS)(models.merge)
+app.command("extend", cls=VerbCommand, rich_help_panel=MODELS)(vocabulary.extend)
+app.command("fertility", rich_help_panel=MODELS)(vocabulary.fertility)
 app.command("chat", rich_help_panel=MODELS)(models.chat)
 app.command("serve", rich_help_panel=MODELS)(models.serve)
 app.command("show", rich_help_panel=ARTEFACTS)(artefacts.show)

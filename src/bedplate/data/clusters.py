@@ -73,7 +73,7 @@ def _links(words: list[Ids], sizes: Ids, share: float) -> Iterator[tuple[Ids, Id
     order = np.argsort(codes, kind="stable")
     codes, owners = codes[order], owners[order]
     ends = np.searchsorted(codes, codes, side="right")
-    # Owners of a word stand in a row, in order: pairs of neighbours, of next neighbours, and so on, until no row is left.
+    # Owners of a word stand in a row, in order: pairs of neighbours, of next neighbours, and on until no row is left.
     pairs, at, apart = [np.empty(0, dtype=np.int64)], np.arange(len(codes)), 1
     while len(at := at[at + apart < ends[at]]):
         pairs.append(owners[at] * count + owners[at + apart])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bedplate.codecs.text import TextTokenizer
 from bedplate.errors import ArtefactError, InputError, TokenizerError, WeightsError
-from bedplate.families.model import model_folder, read_json, write_json
+from bedplate.families.model import model_folder, read_json, read_tokenizer, write_json
 from bedplate.ledger.artefact import damaged
 from bedplate.ledger.digests import sha256_file, sha256_json
 from bedplate.ledger.manifest import MANIFEST, Output, read_manifest
@@ -31,7 +31,8 @@ class BaseRecord:
     def of(cls, folder: str | Path) -> BaseRecord:
         """Read it from a base's folder: an artefact of kind model, run or release, or any Hugging Face folder."""
         model = model_folder(folder)
-        fingerprint = TextTokenizer.load(model).fingerprint if (model / "tokenizer.json").is_file() else None
+        tokenizer = read_tokenizer(model)
+        fingerprint = None if tokenizer is None else tokenizer.fingerprint
         return cls(_name(Path(folder), model), weights_digest(folder), fingerprint)
 
     def save(self, folder: Path, *, kind: str) -> None:

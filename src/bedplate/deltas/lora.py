@@ -232,8 +232,9 @@ def add_lora(
     """Give the linear maps of `net` deltas, in place, and freeze everything else.
 
     A is uniform within 1 / sqrt(in) and B zero, as PEFT has them: at first the net answers as its base. paths: our
-    modules' paths -> Hugging Face's (`bedplate.deltas.names.module_paths`), which `targets` and patterns are about; our
-    own where None. Raises InputError where a target or pattern meets no module.
+    modules' paths -> Hugging Face's (`deltas.places.module_paths`), which `targets` and patterns are about, our own
+    where None; several of ours that are one map there have one path, and each the rank that it is given. Raises
+    InputError where a target or pattern meets no module.
     """
     found = linear_paths(net)
     spelt = {path: (paths or {}).get(path, path) for path in found}

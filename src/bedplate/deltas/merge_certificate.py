@@ -18,6 +18,7 @@ from bedplate.families.encoder_model import EncoderModel
 from bedplate.families.model import Model
 from bedplate.families.opening import load_any
 from bedplate.families.rounding import TensorError, compare_tensors
+from bedplate.families.seq2seq_model import Seq2SeqModel
 
 MERGED = writers.Limits(1e-4, 1e-6)
 """A merge stored in float32: only the order of sums differs. Narrower types as imports and exports have them."""
@@ -54,7 +55,7 @@ class Before:
     alone: writers.Answers | encoders.Answers
 
     @classmethod
-    def of(cls, model: Model | EncoderModel, delta: LoraDelta | SubsetDelta, what: str) -> Before:
+    def of(cls, model: Model | Seq2SeqModel | EncoderModel, delta: LoraDelta | SubsetDelta, what: str) -> Before:
         """Ask them. Turns the weights to fp32 on the way. Raises WeightsError if the answers aren't finite."""
         together = _answer(model)
         together.check(what)
@@ -62,12 +63,12 @@ class Before:
             return cls(together, _answer(model))
 
 
-def _answer(model: Model | EncoderModel) -> writers.Answers | encoders.Answers:
+def _answer(model: Model | Seq2SeqModel | EncoderModel) -> writers.Answers | encoders.Answers:
     return encoders.answer(model) if isinstance(model, EncoderModel) else writers.answer(model)
 
 
 def certify_merge(
-    before: Before, merged: Model | EncoderModel, folder: Path, *, stored: str, what: str
+    before: Before, merged: Model | Seq2SeqModel | EncoderModel, folder: Path, *, stored: str, what: str
 ) -> MergeCertificate:
     """Compare what `folder` holds with the merged model tensor by tensor, and its answers with those before.
 

@@ -20,7 +20,7 @@ _HARMLESS = {
     "auto_mapping", "base_model_name_or_path", "revision", "inference_mode", "task_type", "peft_version",
     "megatron_config", "megatron_core", "runtime_config", "eva_config", "loftq_config", "corda_config",
     "lora_ga_config", "ensure_weight_tying", "qalora_group_size",
-    # Tells how a base stores its maps; all families here have [out, in], for which PEFT itself switches it off.
+    # Tells how a base stores its maps, which the base's own file says: PEFT itself puts a wrong one right.
     "fan_in_fan_out",
 }  # fmt: skip
 _HANDLED = {
@@ -193,9 +193,10 @@ class _Values:
 
 
 def write_peft_config(
-    lora: LoraConfig, targets: Sequence[str], *, base: str | None, task_type: str | None
+    lora: LoraConfig, targets: Sequence[str], *, base: str | None, task_type: str | None, fan_in_fan_out: bool = False
 ) -> dict[str, Any]:
-    """The content of adapter_config.json that PEFT, vLLM and others read. targets: ends of paths."""
+    """The content of adapter_config.json that PEFT, vLLM and others read. targets: ends of paths; fan_in_fan_out: the
+    base stores its maps as [in, out]."""
     return {
         "peft_type": "LORA",
         "task_type": task_type,
@@ -210,11 +211,11 @@ def write_peft_config(
         "target_modules": list(targets),
         "exclude_modules": None,
         "rank_pattern": dict(lora.rank_pattern),
-        "alpha_pattern": dict(lora.alpha_pattern),
+        "alpha_pattern": {k: int(a) if float(a).is_integer() else a for k, a in lora.alpha_pattern.items()},
         "modules_to_save": None,
         "layers_to_transform": None,
         "layers_pattern": None,
         "bias": "none",
-        "fan_in_fan_out": False,
+        "fan_in_fan_out": fan_in_fan_out,
         "init_lora_weights": True,
     }

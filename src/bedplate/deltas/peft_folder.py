@@ -19,22 +19,15 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from bedplate.deltas.lora import A, B, LoraConfig, LoraDelta, LoraLinear, attach
-from bedplate.deltas.names import (
-    Adaptable,
-    check_adaptable,
-    inverted,
-    laid_out_otherwise,
-    module_paths,
-    parameter_spellings,
-    passed_over,
-    path_spellings,
-)
+from bedplate.deltas.lora import A, B, LoraConfig, LoraDelta, attach
+from bedplate.deltas.names import Adaptable, inverted, owner, parameter_lines, passed_over, unused_modules
 from bedplate.deltas.peft_config import CONFIG, PeftSettings, read_peft_config, write_peft_config
+from bedplate.deltas.places import Joined, Place, check_adaptable, places, unsayable
 from bedplate.deltas.replaced import Replaced
 from bedplate.errors import InputError, WeightsError
 from bedplate.families.model import read_json, write_json
-from bedplate.families.registry import is_encoder
+from bedplate.families.registry import is_encoder, is_encoder_decoder
+from bedplate.families.weights import Line
 
 WEIGHTS = "adapter_model.safetensors"
 _PREFIX = "base_model.model."
@@ -44,24 +37,39 @@ _FLOATS = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
 def write_peft(folder: Path, model: Adaptable, delta: LoraDelta, *, base_name: str | None = None) -> None:
     """Write a folder that PEFT and vLLM load. Raises WeightsError for an adapter that also replaces parameters, as some
-    made elsewhere do: those are merged instead; and for deltas of maps that the base's files hold joined with others.
+    made elsewhere do: those are merged instead; and for deltas of maps that no such folder can say.
     """
     check_adaptable(model, delta.layers)
     if delta.replaced.parameters():
         names = ", ".join(delta.replaced.parameters())
         raise WeightsError(f"the adapter also replaces {names}", "Merge it into its base, and share the result.")
     folder.mkdir(parents=True, exist_ok=True)
-    paths = module_paths(model)
-    config = _said_by_path(delta, paths)
-    task = "FEATURE_EXTRACTION" if is_encoder(model.config.model_type) else "CAUSAL_LM"
-    targets = _ends([paths[p] for p in delta.layers], list(paths.values()))
-    write_json(folder / CONFIG, write_peft_config(config, targets, base=base_name, task_type=task))
+    every = places(model)
+    chosen = [place for place in every if not delta.layers.keys().isdisjoint(place.ours)]
+    joined = {place.path: place.joined(delta.layers) for place in chosen}
+    targets = _ends(list(joined), [*(place.path for place in every), *unused_modules(model)])
+    said = write_peft_config(
+        _said_by_path(delta.config, joined),
+        targets,
+        base=base_name,
+        task_type=_task_type(model),
+        fan_in_fan_out=any(place.turned for place in chosen),
+    )
+    write_json(folder / CONFIG, said)
     tensors = {
-        f"{_PREFIX}{paths[path]}.{part}.weight": getattr(layer, leaf).detach().cpu().contiguous()
-        for path, layer in delta.layers.items()
-        for part, leaf in _PARTS.items()
+        f"{_PREFIX}{path}.{part}.weight": tensor
+        for path, one in joined.items()
+        for part, tensor in (("lora_A", one.a), ("lora_B", one.b))
     }
     write_tensors(folder / WEIGHTS, tensors)
+
+
+def _task_type(model: Adaptable) -> str | None:
+    """None for an encoder with a head: PEFT knows no such task as a masked head's, and for a classifier's it would
+    look for the head's weights, which are the base's, in the adapter."""
+    if is_encoder(model.config.model_type):
+        return None if getattr(model.config, "head", None) else "FEATURE_EXTRACTION"
+    return "SEQ_2_SEQ_LM" if is_encoder_decoder(model.config.model_type) else "CAUSAL_LM"
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -74,19 +82,30 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     plain.unlink()
 
 
-def _said_by_path(delta: LoraDelta, paths: Mapping[str, str]) -> LoraConfig:
-    """The configuration that says each layer's rank and scale in Hugging Face's names."""
-    config = delta.config
-    ranks = {paths[path]: layer.lora_a.shape[0] for path, layer in delta.layers.items()}
-    scales = {paths[path]: layer.scale for path, layer in delta.layers.items()}
+def _said_by_path(config: LoraConfig, joined: Mapping[str, Joined]) -> LoraConfig:
+    """The configuration that says each map's rank and scale in Hugging Face's names."""
+    ranks = {path: len(one.a) for path, one in joined.items()}
+    scales = {path: one.scale for path, one in joined.items()}
     if all(config.rank_of(p) == r and config.scale_of(p, r) == scales[p] for p, r in ranks.items()):
         return config
     alphas = {p: scales[p] * (r**0.5 if config.rslora else r) for p, r in ranks.items()}
     return replace(
         config,
-        rank_pattern={re.escape(p): r for p, r in ranks.items() if r != config.rank},
-        alpha_pattern={re.escape(p): a for p, a in alphas.items() if a != config.alpha},
+        rank_pattern={key: int(value) for key, value in _patterns(ranks, config.rank).items()},
+        alpha_pattern=_patterns(alphas, config.alpha),
     )
+
+
+def _patterns(values: Mapping[str, float], usual: float) -> dict[str, float]:
+    """Patterns that give each path its value: its last name where all of that name have the same, else all of it."""
+    kinds: dict[str, set[float]] = {}
+    for path, value in values.items():
+        kinds.setdefault(path.rpartition(".")[2], set()).add(value)
+    return {
+        re.escape(last if len(kinds[last := path.rpartition(".")[2]]) == 1 else path): value
+        for path, value in values.items()
+        if value != usual
+    }
 
 
 def _ends(chosen: Sequence[str], every: Sequence[str]) -> list[str]:
@@ -106,36 +125,46 @@ def _ends(chosen: Sequence[str], every: Sequence[str]) -> list[str]:
 
 @dataclass
 class _Found:
-    """The names of a file's tensors by what they are: factors by (our path, leaf), whole parameters by our name ("="
-    before it: a copy under the other name that a tied weight has), and modules that nothing here is computed with."""
+    """The names of a file's tensors by what they are: factors by (a map's path as we write it, leaf), whole parameters
+    by the name that we write, copies under the other name that a tied weight has by our parameter, and modules that
+    nothing here is computed with. spelt: the path as we write it -> as the file has it."""
 
     factors: dict[tuple[str, str], str] = field(default_factory=dict)
     whole: dict[str, str] = field(default_factory=dict)
+    copies: dict[str, str] = field(default_factory=dict)
     passed_over: list[str] = field(default_factory=list)
+    spelt: dict[str, str] = field(default_factory=dict)
 
 
 def read_peft(folder: Path, model: Adaptable, *, trainable: bool = False) -> tuple[LoraDelta, list[str]]:
     """Attach the LoRA in a PEFT folder to `model.net`, in place; it and what should be said of it.
 
-    trainable: in fp32 and with gradients, to go on training; else in the base's dtype, as it is computed. Raises
-    WeightsError for what isn't supported or doesn't fit the model, InputError for a missing or damaged file; the model
-    is then as it was.
+    A delta of a map that is several here gives each its own copy of A and its rows of B. trainable: in fp32 and with
+    gradients, to go on training; else in the base's dtype, as it is computed. Raises WeightsError for what isn't
+    supported or doesn't fit the model, InputError for a missing or damaged file; the model is then as it was.
     """
     settings = read_peft_config(read_json(folder / CONFIG), str(folder / CONFIG))
     path = weights_file(folder)
     tensors = read_tensors(path)
-    found = _sorted(tensors, model, path)
-    _check_complete(found, settings, model, path)
-    _check_shapes(found, settings, model, tensors, path)
+    every = {place.path: place for place in places(model)}
+    found = _sorted(tensors, model, every, path)
+    _check_complete(found, settings, model, every, path)
+    _check_shapes(found, settings, model, every, tensors, path)
     whole = _whole(found, model, tensors, path)
-    spelt = module_paths(model)
-    ranks = {ours: tensors[key].shape[0] for (ours, leaf), key in found.factors.items() if leaf == A}
-    delta = attach(model.net, settings.lora, ranks, lambda p: settings.lora.scale_of(spelt[p], ranks[p]))
+    factors, scales = {}, {}
+    for name in dict.fromkeys(name for name, _ in found.factors):
+        a, b = tensors[found.factors[name, A]], tensors[found.factors[name, B]]
+        for ours, rows in every[name].parted(b).items():
+            factors[ours] = a, rows
+            scales[ours] = settings.lora.scale_of(found.spelt[name], len(a))
+    delta = attach(model.net, settings.lora, {ours: len(a) for ours, (a, _) in factors.items()}, scales.__getitem__)
     delta.replaced = Replaced(model.net, {n: _as(t, model.net.get_parameter(n), trainable) for n, t in whole.items()})
-    for (ours, leaf), key in found.factors.items():
-        layer: LoraLinear = delta.layers[ours]
-        value = _as(tensors[key], layer.weight, trainable)
-        setattr(layer, leaf, torch.nn.Parameter(value.to(layer.weight.device)))
+    for ours, pair in factors.items():
+        layer = delta.layers[ours]
+        for leaf, tensor in zip((A, B), pair, strict=True):
+            value = _as(tensor, layer.weight, trainable).to(layer.weight.device)
+            # Each its own: what stands for several maps is trained apart, and a saved file has no views in it.
+            setattr(layer, leaf, torch.nn.Parameter(value.clone()))
     for parameter in delta.parameters().values():
         parameter.requires_grad_(trainable)
     notes = [f"{folder}: {p} isn't part of this model's computation; its delta is left out" for p in found.passed_over]
@@ -173,32 +202,34 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def _sorted(tensors: Iterable[str], model: Adaptable, where: Path) -> _Found:
-    modules, parameters = inverted(path_spellings(model)), inverted(parameter_spellings(model))
-    copies = {
-        f"={kept}": model.family.table(model.config).pairs([copy], model.config.num_hidden_layers)[copy]
-        for copy, kept in _tied(model).items()
-    }
-    copied = inverted(copies)
-    otherwise = inverted(laid_out_otherwise(model))
+def _sorted(tensors: Iterable[str], model: Adaptable, every: Mapping[str, Place], where: Path) -> _Found:
+    modules = inverted({path: place.theirs for path, place in every.items()})
+    lines, table = parameter_lines(model), model.family.table(model.config)
+    parameters = inverted({line.theirs[0]: [n for (n,) in line.spellings] for line in lines if len(line.theirs) == 1})
+    tied = table.pairs(_tied(model), model.config.num_hidden_layers)
+    copied = inverted({kept: tied[copy] for copy, kept in _tied(model).items()})
+    several = {n for line in lines if len(line.theirs) > 1 for spelling in line.spellings for n in spelling}
+    otherwise = {owner(n) for n in several} | {owner(line.theirs[0]) for line in unsayable(model)}
     found, unknown = _Found(), []
     for key in tensors:
         name = key.removeprefix(_PREFIX)
         match = re.fullmatch(r"(.*)\.(lora_[AB])\.weight", name)
         plain = name.replace(".base_layer.", ".")
+        module = match[1] if match else owner(plain)
         if name == key:
             unknown.append(key)
-        elif (match[1] if match else plain.rpartition(".")[0]) in otherwise:
+        elif module in otherwise:
             raise WeightsError(
-                f"{where}: {key}: {model.config.model_type} stores this map joined with others or turned round, and "
+                f"{where}: {key}: {model.config.model_type} holds this map as a part of another kind (experts), and "
                 "deltas on such aren't supported",
                 "Merge it into its base with PEFT itself (merge_and_unload), and import the result.",
             )
-        elif match and match[1] in modules:
-            found.factors[modules[match[1]], _PARTS[match[2]]] = key
-        elif passed_over(model, owner := match[1] if match else plain.rpartition(".")[0]):
-            found.passed_over.append(owner)
-        elif "lora_embedding_" in name or (match and f"{match[1]}.weight" in {**parameters, **copied}):
+        elif match and module in modules:
+            found.factors[modules[module], _PARTS[match[2]]] = key
+            found.spelt[modules[module]] = module
+        elif passed_over(model, module):
+            found.passed_over.append(module)
+        elif "lora_embedding_" in name or (match and f"{module}.weight" in {**parameters, **copied}):
             raise WeightsError(
                 f"{where}: {key}: deltas on embeddings and heads aren't supported",
                 "Merge it into its base with PEFT itself.",
@@ -206,7 +237,7 @@ def _sorted(tensors: Iterable[str], model: Adaptable, where: Path) -> _Found:
         elif plain in parameters:
             found.whole[parameters[plain]] = key
         elif plain in copied:
-            found.whole[copied[plain]] = key
+            found.copies[copied[plain]] = key
         else:
             unknown.append(key)
     if unknown:
@@ -223,64 +254,83 @@ def _tied(model: Adaptable) -> Mapping[str, str]:
     return tied
 
 
-def _check_complete(found: _Found, settings: PeftSettings, model: Adaptable, where: Path) -> None:
+def _check_complete(
+    found: _Found, settings: PeftSettings, model: Adaptable, every: Mapping[str, Place], where: Path
+) -> None:
     """Every module that the configuration names has both factors, and no other has any."""
-    spelt = path_spellings(model)
     present = {path for path, _ in found.factors}
-    chosen = {path for path, spellings in spelt.items() if any(settings.chooses(s) for s in spellings)}
-    halves = [f"{spelt[p][0]}.{part}" for p in present for part, x in _PARTS.items() if (p, x) not in found.factors]
-    names = {theirs: ours for ours, s in parameter_spellings(model).items() for theirs in s[:1]}
-    saved = {ours for theirs, ours in names.items() if settings.saves(theirs.rpartition(".")[0])}
+    chosen = {path for path, place in every.items() if any(settings.chooses(s) for s in place.theirs)}
+    halves = [f"{p}.{part}" for p in present for part, leaf in _PARTS.items() if (p, leaf) not in found.factors]
+    names = [line.theirs[0] for line in parameter_lines(model)]
+    saved = {name for name in names if settings.saves(owner(name))}
     if settings.bias == "all":
-        saved |= {ours for ours in names.values() if ours.endswith(".bias")}
+        saved |= {name for name in names if name.endswith(".bias")}
     elif settings.bias == "lora_only":
-        saved |= {f"{path}.bias" for path in chosen if f"{path}.bias" in names.values()}
-    theirs_of = {ours: theirs for theirs, ours in names.items()}
-    missing = [spelt[p][0] for p in sorted(chosen - present)] + halves
-    missing += [theirs_of[ours] for ours in sorted(saved - found.whole.keys())]
-    extra = [spelt[p][0] for p in sorted(present - chosen)]
+        saved |= {f"{path}.bias" for path in chosen if f"{path}.bias" in names}
+    missing = [p for p in every if p in chosen - present] + halves + sorted(saved - found.whole.keys())
+    extra = [p for p in every if p in present - chosen]
     if missing:
         raise WeightsError(f"{where}: {CONFIG} names what the file lacks: {_some(missing)}", "Copy it again.")
     if extra:
         raise WeightsError(
             f"{where}: deltas that {CONFIG} doesn't name: {_some(extra)}", "Take the file that belongs to it."
         )
-    if not found.factors and not found.whole:
+    if not found.factors and not found.whole and not found.copies:
         raise WeightsError(f"{where}: no delta for this model in it", "Take the adapter's own base.")
 
 
 def _check_shapes(
-    found: _Found, settings: PeftSettings, model: Adaptable, tensors: Mapping[str, Tensor], where: Path
+    found: _Found,
+    settings: PeftSettings,
+    model: Adaptable,
+    every: Mapping[str, Place],
+    tensors: Mapping[str, Tensor],
+    where: Path,
 ) -> None:
-    spelt = module_paths(model)
-    misshapen = []
+    shapes: dict[str, tuple[int, ...]] = {}
     for (path, leaf), key in found.factors.items():
-        rank, base = settings.lora.rank_of(spelt[path]), model.net.get_submodule(path)
-        wanted = (rank, base.in_features) if leaf == A else (base.out_features, rank)
-        if tuple(tensors[key].shape) != wanted:
-            misshapen.append(f"{key} is {list(tensors[key].shape)}, not {list(wanted)}")
-    for name, key in found.whole.items():
-        wanted = tuple(model.net.get_parameter(name.removeprefix("=")).shape)
-        if tuple(tensors[key].shape) != wanted:
-            misshapen.append(f"{key} is {list(tensors[key].shape)}, not {list(wanted)}")
+        rank, place = settings.lora.rank_of(found.spelt[path]), every[path]
+        width = model.net.get_submodule(place.ours[0]).in_features
+        shapes[key] = (rank, width) if leaf == A else (sum(place.sizes), rank)
+    for line in parameter_lines(model):
+        if line.theirs[0] in found.whole:
+            shapes[found.whole[line.theirs[0]]] = _their_shape(line, model)
+    shapes |= {key: tuple(model.net.get_parameter(kept).shape) for kept, key in found.copies.items()}
+    misshapen = [
+        f"{key} is {list(tensors[key].shape)}, not {list(wanted)}"
+        for key, wanted in shapes.items()
+        if tuple(tensors[key].shape) != wanted
+    ]
     if misshapen:
         raise WeightsError(
             f"{where}: the adapter doesn't fit the model: {_some(misshapen)}", "Take the adapter's own base."
         )
 
 
+def _their_shape(line: Line, model: Adaptable) -> tuple[int, ...]:
+    own = [torch.empty(model.net.get_parameter(name).shape, device="meta") for name in line.ours]
+    return tuple(line.written(own)[0].shape)
+
+
 def _whole(found: _Found, model: Adaptable, tensors: Mapping[str, Tensor], where: Path) -> dict[str, Tensor]:
     """Whole parameters by our names. Of tied ones only copies of the base's own are taken, which change nothing."""
-    shared = {f"{mark}{kept}" for kept in _tied(model).values() for mark in ("", "=")}
-    for name in shared & found.whole.keys():
-        own = model.net.get_parameter(name.removeprefix("="))
-        if not torch.equal(tensors[found.whole[name]].to(own.dtype), own.detach().cpu()):
+    values: dict[str, Tensor] = {}
+    keys: dict[str, str] = {}
+    for line in parameter_lines(model):
+        if (key := found.whole.get(line.theirs[0])) is not None:
+            values |= dict(zip(line.ours, line.read([tensors[key]]), strict=True))
+            keys |= dict.fromkeys(line.ours, key)
+    shared = set(_tied(model).values())
+    copies = [(name, keys[name], values.pop(name)) for name in shared & values.keys()]
+    for name, key, value in [*copies, *((name, key, tensors[key]) for name, key in found.copies.items())]:
+        own = model.net.get_parameter(name)
+        if not torch.equal(value.to(own.dtype), own.detach().cpu()):
             raise WeightsError(
-                f"{where}: {found.whole[name]} replaces a weight that this base uses as embedding and as head, of "
-                "which PEFT would replace only one",
+                f"{where}: {key} replaces a weight that this base uses as embedding and as head, of which PEFT would "
+                "replace only one",
                 "Merge it into its base with PEFT itself, with tie_word_embeddings=false.",
             )
-    return {name: tensors[key] for name, key in found.whole.items() if name not in shared}
+    return values
 
 
 def _some(names: Sequence[str]) -> str:

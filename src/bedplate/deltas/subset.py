@@ -18,7 +18,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import nn
 
-from bedplate.deltas.names import Adaptable, inverted, parameter_spellings
+from bedplate.deltas.names import Adaptable
 from bedplate.deltas.peft_folder import read_tensors, write_tensors
 from bedplate.deltas.replaced import Replaced
 from bedplate.errors import ArtefactError, InputError, InternalError, WeightsError
@@ -71,8 +71,9 @@ def choose_subset(net: nn.Module, kind: SubsetKind) -> SubsetDelta:
 
 def write_subset(folder: Path, model: Adaptable, delta: SubsetDelta) -> None:
     """Write the delta's folder, in fp32."""
-    spelt = parameter_spellings(model)
-    tensors = {spelt[n][0]: p.detach().to("cpu", torch.float32).contiguous() for n, p in delta.parameters().items()}
+    own = {name: p.detach().to("cpu", torch.float32) for name, p in delta.parameters().items()}
+    stored = model.family.table(model.config).stored(own, model.config.num_hidden_layers)
+    tensors = {name: tensor.contiguous() for name, tensor in stored.items()}
     write_tensors(folder / TENSORS, tensors)
     write_json(folder / DELTA, {"version": _VERSION, "kind": delta.kind, "parameters": sorted(tensors)})
 
@@ -91,11 +92,14 @@ def read_subset(folder: Path, model: Adaptable, *, trainable: bool = False) -> S
     if kind not in get_args(SubsetKind):
         raise InputError(f"{folder / DELTA}: kind {kind!r}", f"Known: {', '.join(get_args(SubsetKind))}.")
     tensors = read_tensors(folder / TENSORS)
-    names = inverted(parameter_spellings(model))
-    ours = {names[key]: tensor for key, tensor in tensors.items() if key in names}
-    expected = set(subset_names(model.net, kind))
-    odd = [key for key in tensors if key not in names] + sorted(expected ^ ours.keys())
-    odd += [name for name in ours.keys() & expected if ours[name].shape != model.net.get_parameter(name).shape]
+    expected = subset_names(model.net, kind)
+    lines = model.family.table(model.config).lines(expected, model.config.num_hidden_layers)
+    wanted: dict[str, tuple[int, ...]] = {}
+    for line in lines:
+        empty = [torch.empty(model.net.get_parameter(name).shape, device="meta") for name in line.ours]
+        wanted |= {n: tuple(t.shape) for n, t in zip(line.theirs, line.written(empty), strict=True)}
+    odd = sorted(wanted.keys() ^ tensors.keys())
+    odd += [name for name in wanted.keys() & tensors.keys() if tuple(tensors[name].shape) != wanted[name]]
     if odd or sorted(tensors) != found.get("parameters"):
         raise WeightsError(
             f"{folder / TENSORS}: not the {kind} parameters of this model"
@@ -103,6 +107,9 @@ def read_subset(folder: Path, model: Adaptable, *, trainable: bool = False) -> S
             "Take the base that it was trained on, or an undamaged copy.",
         )
     model.net.requires_grad_(False)
+    ours = {
+        n: t for line in lines for n, t in zip(line.ours, line.read([tensors[x] for x in line.theirs]), strict=True)
+    }
     values = {n: t.to(torch.float32 if trainable else model.net.get_parameter(n).dtype) for n, t in ours.items()}
     replaced = Replaced(model.net, values)
     for parameter in replaced.parameters().values():

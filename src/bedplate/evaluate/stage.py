@@ -10,6 +10,7 @@ from pydantic import Field, field_validator
 from bedplate.config import Config, execution
 from bedplate.config.nearest import expected_one_of
 from bedplate.errors import RecipeError
+from bedplate.families.configs import config_class
 from bedplate.ledger.stage import Stage
 from bedplate.tasks.catalogue import TASKS, is_task
 
@@ -66,7 +67,10 @@ def check_context(config: EvaluateConfig, made_from: Mapping[str, Mapping[str, A
     """Raise RecipeError if the windows can't fit the run that is to be evaluated, going by the run's configuration."""
     run = made_from.get("run", {})
     if "length" in run and "architecture" in run:
-        check_windows(config, run["length"], max(run["length"], run["architecture"]["max_position_embeddings"]))
+        shape = run["architecture"]
+        # Where the recipe doesn't say it, the family's own, which grows with the rows.
+        usual = config_class(shape.get("model_type", "llama")).model_fields["max_position_embeddings"].default
+        check_windows(config, run["length"], max(run["length"], shape.get("max_position_embeddings", usual)))
 
 
 def check_windows(config: EvaluateConfig, trained: int, longest: int) -> tuple[int, int]:

@@ -31,7 +31,7 @@ _CONFIGS: dict[Kind, dict[str, str]] = {
         "bert": "bert_config:BertConfig",
         "esm": "esm_config:EsmConfig",
         "modernbert": "modernbert_config:ModernBertConfig",
-        "roberta": "roberta_config:RobertaConfig",
+        **dict.fromkeys(("camembert", "roberta", "xlm-roberta"), "roberta_config:RobertaConfig"),
     },
     "encoder-decoder": {
         "bart": "bart_config:BartConfig",
@@ -57,3 +57,43 @@ def config_class(model_type: str) -> type[FamilyConfig]:
     module, _, name = _CONFIGS[kind_of(model_type)][model_type].partition(":")
     found: type[FamilyConfig] = getattr(import_module(f"bedplate.families.{module}"), name)
     return found
+
+
+def model_types() -> dict[str, Kind]:
+    """Every known type -> of what kind its models are."""
+    return {model_type: kind for kind, configs in _CONFIGS.items() for model_type in configs}
+
+
+def expert_layers(config: FamilyConfig) -> int:
+    """How many of the stack's layers have experts."""
+    from bedplate.families.deepseek_v3_config import DeepseekV3Config
+    from bedplate.families.mixtral_config import ExpertsConfig
+    from bedplate.families.qwen3_moe_config import Qwen3MoeConfig
+
+    layers = config.num_hidden_layers
+    if isinstance(config, DeepseekV3Config):
+        return max(layers - config.first_k_dense_replace, 0)
+    if isinstance(config, Qwen3MoeConfig):
+        return sum(config.has_experts(layer) for layer in range(layers))
+    return layers if isinstance(config, ExpertsConfig) else 0
+
+
+def has_routing_bias(config: FamilyConfig) -> bool:
+    """Whether its routers have a bias that balances them."""
+    from bedplate.families.deepseek_v3_config import DeepseekV3Config
+
+    return isinstance(config, DeepseekV3Config) and expert_layers(config) > 0
+
+
+def depths_ahead(config: FamilyConfig) -> int:
+    """How many tokens beyond the next one it foresees."""
+    from bedplate.families.deepseek_v3_config import DeepseekV3Config
+
+    return config.num_nextn_predict_layers if isinstance(config, DeepseekV3Config) else 0
+
+
+def recurrent_layers(config: FamilyConfig) -> int:
+    """How many layers read a text in one direction whatever the mask says."""
+    from bedplate.families.mixer_config import MixerConfig
+
+    return sum(mixer != "attention" for mixer in config.mixers) if isinstance(config, MixerConfig) else 0

@@ -15,19 +15,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bedplate.codecs.foreign import read_foreign
 from bedplate.codecs.text import TextTokenizer
 from bedplate.errors import InputError, TokenizerError
 from bedplate.families import encoder_predictions
 from bedplate.families.checkpoint import Checkpoint, stored_dtype, write_checkpoint
 from bedplate.families.encoder_config import EncoderConfig
 from bedplate.families.encoder_predictions import Guess, TokenClass, check_head
-from bedplate.families.model import check_tokenizer, load_net, read_json, write_json
+from bedplate.families.model import check_tokenizer, load_net, read_json, read_tokenizer, write_json
 from bedplate.families.registry import Family, encoder_family_of
 from bedplate.families.sentence_folder import SentenceSettings, read_settings, write_settings
 from bedplate.nn.encoder import Encoder
-from bedplate.nn.encoder_heads import Pooling
-from bedplate.nn.encoder_heads import pool as pool  # where sentence vectors are made is where it is looked for
+from bedplate.nn.encoder_heads import Pooling, pool
 
 BATCH_TOKENS = 2048
 """Positions of a batch when nothing else is said, padding included."""
@@ -91,6 +89,11 @@ class EncoderModel:
                 "Put the tokenizer.json that belongs to it into its folder.",
             )
         return self._tokenizer
+
+    @tokenizer.setter
+    def tokenizer(self, tokenizer: TextTokenizer | None) -> None:
+        self._tokenizer = tokenizer
+        self.__dict__.pop("_closing", None)  # the former one's
 
     @property
     def has_tokenizer(self) -> bool:
@@ -300,7 +303,7 @@ def _with_head_in(config: EncoderConfig, found: Container[str]) -> EncoderConfig
 
 def _read_tokenizer(folder: Path, config: EncoderConfig) -> TextTokenizer | None:
     """None where the folder has no tokenizer of any kind."""
-    tokenizer = TextTokenizer.load(folder) if (folder / "tokenizer.json").is_file() else read_foreign(folder)
+    tokenizer = read_tokenizer(folder)
     if tokenizer is None:
         return None
     check_tokenizer(tokenizer, config, str(folder))

@@ -13,11 +13,10 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from bedplate.config.model import Config
 from bedplate.errors import InputError, InternalError
+from bedplate.families.extension_config import ExtensionConfig
 from bedplate.families.family_config import FamilyConfig
 from bedplate.families.model import fill
 
@@ -27,15 +26,6 @@ if TYPE_CHECKING:
     from bedplate.families.model import Model
     from bedplate.families.registry import Family
     from bedplate.families.seq2seq_model import Seq2SeqModel
-
-
-class ExtensionConfig(Config):
-    """Which tokens to add, and how."""
-
-    tokens: tuple[str, ...] = Field(min_length=1, description="The texts that shall be one token each.")
-    special: bool = Field(False, description="Parsed in rendered prompts alone, and left out of decoded text.")
-    whole_words: bool = Field(False, description="Not inside longer words.")
-    multiple: int = Field(1, ge=1, le=1 << 16, description="The embedding's rows are rounded up to a multiple of this.")
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from bedplate.config import Config
 from bedplate.config.model import execution
-from bedplate.errors import InputError, TokenizerError
+from bedplate.errors import InputError
 from bedplate.ledger.stage import Inputs, SourceInput, Stage
 
 if TYPE_CHECKING:
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from bedplate.ledger.work import Work
 
 Dtype = Literal["float32", "bfloat16", "float16"]
-ENCODER_FACTS = ("architecture", "pooling", "normalise", "width", "max_length")
-"""What an encoder's manifest says besides."""
+ENCODER_FACTS = ("architecture", "head", "pooling", "normalise", "width", "max_length")
+"""What an encoder's manifest says besides. head: what stands on it, or None."""
+NO_TOKENIZER = "the source holds no tokenizer"
 
 
 class ImportConfig(Config):
@@ -216,7 +217,7 @@ def read_source(found: Located) -> tuple[Model | Seq2SeqModel | EncoderModel, di
     facts |= {"format": "hugging-face", "license": card_license(found.path), "natural_dtype": stored}
     if isinstance(model, Encoder):
         return model, facts | _encoder_facts(model, found.path)
-    notes = [] if model.tokenizer is not None else [_no_tokenizer(found.path)]
+    notes = [] if model.tokenizer is not None else [NO_TOKENIZER]
     if isinstance(model, Seq2Seq):
         facts |= {"architecture": "encoder-decoder"}
     return model, facts | {"notes": notes}
@@ -225,13 +226,14 @@ def read_source(found: Located) -> tuple[Model | Seq2SeqModel | EncoderModel, di
 def _encoder_facts(model: EncoderModel, folder: Path) -> dict[str, Any]:
     from bedplate.families.checkpoint import Checkpoint
 
-    notes = []
+    notes = [] if model.has_tokenizer else [NO_TOKENIZER]
     if not model.settings.stated:
         notes.append(f"{folder} says nothing of pooling: the mean of a text's tokens is taken, and not normalised")
     if left_out := model.family.table(model.config).dropped(Checkpoint(folder).shapes):
         notes.append(f"left out, for an encoder has no use for them: {', '.join(left_out)}")
     return {
         "architecture": "encoder",
+        "head": model.config.head,
         "pooling": model.pooling,
         "normalise": model.normalise,
         "width": model.width,
@@ -278,16 +280,3 @@ def _read_files(folder: Path) -> list[Path]:
     names |= {"chat_template.jinja", "model.safetensors.index.json", "README.md", *FOREIGN_FILES}
     files = [f for f in folder.iterdir() if f.is_file() and (f.name in names or f.suffix == ".safetensors")]
     return sorted(files + sentence_files(folder))
-
-
-def _no_tokenizer(folder: Path) -> str:
-    """The note for a model without a tokenizer. Raises TokenizerError if it has one of a kind we don't read."""
-    other = [
-        name for name in ("tokenizer.model", "vocab.json", "vocab.txt", "spiece.model") if (folder / name).is_file()
-    ]
-    if other:
-        raise TokenizerError(
-            f"{folder}: a tokenizer in {other[0]}, and no tokenizer.json",
-            "Write one: transformers.AutoTokenizer.from_pretrained(folder).save_pretrained(folder).",
-        )
-    return "the source holds no tokenizer"

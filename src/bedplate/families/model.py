@@ -10,6 +10,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from bedplate.codecs.foreign import read_foreign
 from bedplate.codecs.text import TextTokenizer
 from bedplate.config.nearest import nearest
 from bedplate.errors import InputError, TokenizerError, WeightsError
@@ -118,7 +119,7 @@ class Model:
         family = family_of(config.model_type, str(folder))
         config = family.held(config, Checkpoint(folder).shapes)
         net, _ = load_net(folder, family, config, dtype=dtype, device=device)
-        tokenizer = TextTokenizer.load(folder) if (folder / "tokenizer.json").is_file() else None
+        tokenizer = read_tokenizer(folder)
         if tokenizer is not None:
             check_tokenizer(tokenizer, config, str(folder))
         return cls(config, net, tokenizer, read_generation(folder / "generation_config.json", config))
@@ -239,6 +240,12 @@ def _dtype(name: str | torch.dtype | None) -> torch.dtype | None:
     if isinstance(name, str) and name not in DTYPES:
         raise InputError(f"dtype={name}: no such number format here", f"Use one of {', '.join(DTYPES)}.")
     return DTYPES[name] if isinstance(name, str) else name
+
+
+def read_tokenizer(folder: Path) -> TextTokenizer | None:
+    """The tokenizer in a model's folder: its `tokenizer.json`, what an older file says where there is none, or None.
+    Raises TokenizerError for one that is broken or of a class whose rules aren't known."""
+    return TextTokenizer.load(folder) if (folder / "tokenizer.json").is_file() else read_foreign(folder)
 
 
 def check_tokenizer(tokenizer: TextTokenizer, config: FamilyConfig, where: str) -> None:

@@ -36,11 +36,7 @@ WEIGHTS = Table(
     [
         Map("embed.weight", "model.embed_tokens.weight"),
         *_both(f"{_BLOCK}.0.pre_norm", f"{_THEIRS}.input_layernorm"),
-        *(
-            line
-            for name in "qkvo"
-            for line in _both(f"{_BLOCK}.0.sublayer.{name}", f"{_THEIRS}.self_attn.{name}_proj")
-        ),
+        *(line for name in "qkvo" for line in _both(f"{_BLOCK}.0.sublayer.{name}", f"{_THEIRS}.self_attn.{name}_proj")),
         *_both(f"{_BLOCK}.1.pre_norm", f"{_THEIRS}.post_attention_layernorm"),
         *_both(f"{_BLOCK}.1.sublayer.up", f"{_THEIRS}.mlp.c_fc"),
         *_both(f"{_BLOCK}.1.sublayer.down", f"{_THEIRS}.mlp.c_proj"),

@@ -19,11 +19,12 @@ def initialise(net: Decoder | Encoder | EncoderDecoder, seed: int) -> None:
     """Set every parameter of `net`, which must be on CPU in fp32.
 
     Matrices are normal with standard deviation 1 / sqrt(fan_in); those that write into the residual stream are divided
-    by sqrt(2 * blocks) besides (GPT-2, Radford 2019), so that its size doesn't grow with depth. Embeddings 0.02, norms
-    1, biases and states 0. An encoder-decoder's embedding that is a head too, whose input is scaled (T5), is as much
-    larger: logits begin of the same size as other models', and it learns as fast.
+    by sqrt(2 * blocks) besides (GPT-2, Radford 2019), blocks that are run again counted again, so that its size doesn't
+    grow with depth. Embeddings 0.02, norms 1, biases and states 0. An encoder-decoder's embedding that is a head too,
+    whose input is scaled (T5), is as much larger: logits begin of the same size as other models', and it learns as
+    fast.
     """
-    table = parameter_table(net)
+    table, depth = parameter_table(net), _depth(net)
     for name, parameter in net.named_parameters():
         info = table[name]
         with torch.no_grad():
@@ -34,7 +35,13 @@ def initialise(net: Decoder | Encoder | EncoderDecoder, seed: int) -> None:
             else:
                 generator = torch.Generator().manual_seed(fold_in(seed, "initialise", name))
                 scale = _head_scale(net) if parameter is net.embed.weight else 1.0
-                parameter.normal_(0.0, _std(info, len(net.blocks)) / scale, generator=generator)
+                parameter.normal_(0.0, _std(info, depth) / scale, generator=generator)
+
+
+def _depth(net: Decoder | Encoder | EncoderDecoder) -> int:
+    """How many blocks are run: one that is shared counts each time."""
+    stacks = (net.encoder, net.decoder) if isinstance(net, EncoderDecoder) else (net,)
+    return sum(len(stack.order) for stack in stacks)
 
 
 def _std(info: ParameterInfo, blocks: int) -> float:

@@ -21,11 +21,10 @@ LARGE = 1 << 22
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """x [..., in], weight [out, in], bias [out], all of one dtype -> [..., out], with gradients."""
-    training = torch.is_grad_enabled()
-    # A compiler knows neither the derivative that is given here nor what to fuse with it.
-    if (training and torch.compiler.is_compiling()) or not _faster(x, weight):
+    # A compiler can't lower this product, and knows neither its derivative nor what to fuse with it.
+    if torch.compiler.is_compiling() or not _faster(x, weight):
         return F.linear(x, weight, bias)
-    if not training:
+    if not torch.is_grad_enabled():
         return _onednn(x, weight, bias)
     out: Tensor = _Linear.apply(x, weight, bias)
     return out
@@ -49,12 +48,15 @@ def _faster(x: Tensor, weight: Tensor) -> bool:
     return (
         x.dtype == torch.float32
         and x.device.type == "cpu"
+        and weight.numel() > 0
         and (x.numel() >= ROWS * x.shape[-1] or weight.numel() >= LARGE)
         and _has_onednn()
     )
 
 
 def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    # Of a bias it reads as many numbers as there are outputs, one after another, whatever the strides say.
+    bias = None if bias is None else bias.contiguous()
     out: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
     return out
 

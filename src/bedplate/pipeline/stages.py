@@ -20,6 +20,7 @@ VERBS = {
     "evaluate": "bedplate.evaluate.stage:EVALUATE",
     "release": "bedplate.release.stage:RELEASE",
     "import": "bedplate.families.imports:IMPORT",
+    "extend": "bedplate.families.extension_stage:EXTEND",
     "python-docs": "bedplate.tasks.python_docs:PYTHON_DOCS",
     "index": "bedplate.adapt.retrieval.stage:INDEX",
     "adapt": "bedplate.adapt.stage:ADAPT",

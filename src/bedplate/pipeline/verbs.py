@@ -5,8 +5,9 @@
     corpus = verbs.curate({"sources": [...]}, {}, "runs/mine/corpus")
     tokenizer = verbs.train_tokenizer({"vocabulary": 4096}, {"corpus": corpus}, "runs/mine/tokenizer")
 
-The commands that are no stages are here too: `run`, `import_model`, `export_model`, `merge_adapter`, `index_documents`,
-`chat`, `serve`, `evaluate_model` (on tasks), `evaluate_text`, `show` (an opened artefact, as text) and `doctor`.
+The commands that are no stages are here too: `run`, `import_model`, `export_model`, `merge_adapter`, `extend_model`,
+`fertility_of_files`, `index_documents`, `chat`, `serve`, `evaluate_model` (on tasks), `evaluate_text`, `show` (an
+opened artefact, as text) and `doctor`.
 
 They are here and not in `bedplate` itself because `bedplate.evaluate` and `bedplate.release` are parts of the library.
 """
@@ -89,6 +90,8 @@ _ELSEWHERE = {
     "evaluate_model": "bedplate.evaluate.short:evaluate_model",
     "evaluate_text": "bedplate.evaluate.short:evaluate_text",
     "export_model": "bedplate.families.exports:export_model",
+    "extend_model": "bedplate.families.extension_stage:extend_model",
+    "fertility_of_files": "bedplate.evaluate.fertility_files:fertility_of_files",
     "import_model": "bedplate.families.imports:import_model",
     "index_documents": "bedplate.adapt.retrieval.stage:index_documents",
     "merge_adapter": "bedplate.deltas.merge:merge_adapter",

@@ -30,13 +30,12 @@ LEGEND = (
 
 def model_card(config: ReleaseConfig, title: str, facts: Facts) -> str:
     """The whole README.md."""
+    kind = facts.kind
     parts = [
         f"---\n{yaml.safe_dump(_header(config, title, facts), sort_keys=False, allow_unicode=True)}---\n",
         f"# {_line(title)}\n",
-        f"{_line(config.description or 'A language model built with Bedplate.')}\n",
-        "```python\nfrom transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
-        'model = AutoModelForCausalLM.from_pretrained("path/to/this/folder")\n'
-        'tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")\n```\n',
+        f"{_line(config.description or f'{kind.article.title()} {kind.noun} built with Bedplate.')}\n",
+        f"```python\n{kind.usage}```\n",
         f"{LEGEND}\n",
     ]
     for name, section in facts.sections:
@@ -50,7 +49,9 @@ def model_card(config: ReleaseConfig, title: str, facts: Facts) -> str:
 
 
 def _header(config: ReleaseConfig, title: str, facts: Facts) -> dict[str, Any]:
-    header: dict[str, Any] = {"library_name": "transformers", "pipeline_tag": "text-generation", "tags": ["bedplate"]}
+    header: dict[str, Any] = {
+        "library_name": facts.kind.library, "pipeline_tag": facts.kind.pipeline, "tags": ["bedplate"],
+    }  # fmt: skip
     if config.license is not None:
         known = config.license.lower() in HUB_LICENSES
         header = {"license": config.license.lower() if known else "other"} | header

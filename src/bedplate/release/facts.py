@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from bedplate.console.figures import bytes_text, duration
-from bedplate.families.model import Model
+from bedplate.families.encoder_model import EncoderModel
+from bedplate.families.seq2seq_model import Seq2SeqModel
 from bedplate.ledger.artefact import Artefact
 from bedplate.ledger.lineage import Ancestor, lineage
 from bedplate.ledger.manifest import Resource
+from bedplate.release.kinds import CardKind, Released, card_kind
 from bedplate.release.stage import ReleaseConfig
 
 Status = Literal["measured", "derived", "attested", "missing"]
@@ -44,7 +46,9 @@ class DataSource:
 
 @dataclass(frozen=True)
 class Facts:
-    """All that a card needs. ancestors: the run with everything that it was made from."""
+    """All that a card needs. kind: what the model is; ancestors: the run with everything that it was made from."""
+
+    kind: CardKind
 
     sections: list[Section]
     sources: list[DataSource]
@@ -52,7 +56,7 @@ class Facts:
     ancestors: Ancestor
 
 
-def gather(config: ReleaseConfig, model: Model, run: Artefact, evaluation: Artefact | None) -> Facts:
+def gather(config: ReleaseConfig, model: Released, run: Artefact, evaluation: Artefact | None) -> Facts:
     """Facts from the run, its lineage, the evaluation and the recipe."""
     tree = lineage(run)
     corpora = _of_kind(tree, "corpus")
@@ -67,7 +71,9 @@ def gather(config: ReleaseConfig, model: Model, run: Artefact, evaluation: Artef
     else:
         measures = None
         sections.insert(3, ("Evaluation", [missing("evaluation", "no evaluation was given to the release stage")]))
-    return Facts(sections, [source for corpus in corpora for source in data_sources(corpus)], measures, tree)
+    return Facts(
+        card_kind(model), sections, [source for corpus in corpora for source in data_sources(corpus)], measures, tree
+    )
 
 
 def missing(label: str, why: str) -> Fact:
@@ -97,12 +103,19 @@ _SHAPE = {
     "kv_heads": "{} for keys and values",
     "intermediate_size": "feed-forward {}",
     "num_local_experts": "{} experts",
+    "num_experts": "{} experts",
+    "n_routed_experts": "{} experts",
+    "num_decoder_layers": "{} layers in the decoder",
 }
 """What is said of a model's shape, where its family has it."""
 
 
-def _model(model: Model, run: Artefact) -> list[Fact]:
-    c, source = model.config, origin(run)
+def _model(model: Released, run: Artefact) -> list[Fact]:
+    c, source, kind = model.config, origin(run), card_kind(model)
+    longest = model.max_length if isinstance(model, EncoderModel) else c.max_position_embeddings
+    limit = "tokens by its configuration"
+    if isinstance(model, Seq2SeqModel) and model.config.longest is None:
+        limit = "tokens in training by its configuration; its positions are relative and end nowhere"
     shape = f"{c.model_type}: {c.num_hidden_layers} layers, width {c.hidden_size}" + "".join(
         f", {said.format(value)}" for key, said in _SHAPE.items() if (value := getattr(c, key, None)) is not None
     )
@@ -110,8 +123,8 @@ def _model(model: Model, run: Artefact) -> list[Fact]:
         Fact("architecture", shape, "measured", source),
         Fact("parameters", f"{model.parameter_count():,}", "derived", f"{source}: counted in the weights"),
         Fact("vocabulary", f"{c.vocab_size:,} rows", "measured", source),
-        Fact("longest input", f"{c.max_position_embeddings:,} tokens by its configuration", "measured", source),
-        Fact("modality", "text in, text out", "derived", f"{source}: a causal language model"),
+        Fact("longest input", f"{longest:,} {limit}", "measured", source),
+        Fact("modality", kind.modality, "derived", f"{source}: {kind.article} {kind.noun}"),
     ]
 
 

@@ -7,14 +7,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from bedplate.errors import ArtefactError, TokenizerError
-from bedplate.families.certificate import certify
-from bedplate.families.model import DTYPES, Model, load
+from bedplate.families.encoder_certificate import EncoderCertificate
+from bedplate.families.encoder_model import EncoderModel
+from bedplate.families.imports import certified
+from bedplate.families.model import DTYPES
+from bedplate.families.opening import load_any
 from bedplate.ledger.artefact import Artefact
 from bedplate.ledger.atomic import atomic_write
 from bedplate.ledger.lineage import Ancestor
 from bedplate.ledger.work import Work
 from bedplate.release.card import model_card
 from bedplate.release.facts import gather
+from bedplate.release.kinds import Released
 from bedplate.release.stage import ReleaseConfig
 
 
@@ -28,8 +32,8 @@ def release(config: ReleaseConfig, inputs: Mapping[str, Any], work: Work) -> Non
     evaluation: Artefact | None = inputs.get("evaluation")
     if evaluation is not None:
         check_evaluation(evaluation, run)
-    source = load(run.path, device="cpu")
-    if source.tokenizer is None:
+    source = load_any(run.path, device="cpu")
+    if not (source.has_tokenizer if isinstance(source, EncoderModel) else source.tokenizer):
         raise TokenizerError(f"{run.path}: no tokenizer beside the model", "Put its tokenizer.json into the folder.")
     facts = gather(config, source, run, evaluation)
     _store(source, config, run, work)
@@ -55,17 +59,18 @@ def check_evaluation(evaluation: Artefact, run: Artefact) -> None:
         )
 
 
-def _store(source: Model, config: ReleaseConfig, run: Artefact, work: Work) -> None:
+def _store(source: Released, config: ReleaseConfig, run: Artefact, work: Work) -> None:
     stored = config.dtype or str(source.net.embed.weight.dtype).removeprefix("torch.")
     source.save(work.path, dtype=DTYPES[stored])
     parameters = source.parameter_count()
-    certificate = certify(source, lambda: load(work.path, device="cpu"), stored=stored, what=str(run.path))
+    certificate = certified(source, work.path, stored=stored, what=str(run.path))
     certificate.save(work.path)
     work.measures |= {"parameters": parameters, "certificate": certificate.facts()}
-    work.console.say(
-        f"read back and compared with its source: greatest logit error {certificate.greatest_logit_error:.2g} over "
-        f"{certificate.positions} positions"
-    )
+    if isinstance(certificate, EncoderCertificate):
+        found = f"greatest error of a hidden state {certificate.greatest_hidden_error:.2g}"
+    else:
+        found = f"greatest logit error {certificate.greatest_logit_error:.2g}"
+    work.console.say(f"read back and compared with its source: {found} over {certificate.positions} positions")
 
 
 def _node(ancestor: Ancestor) -> dict[str, Any]:

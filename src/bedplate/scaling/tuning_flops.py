@@ -13,8 +13,8 @@ from typing import Literal, cast
 
 from torch import Tensor, nn
 
-from bedplate.nn.attention import AttentionLayer
 from bedplate.nn.parameters import parameter_table
+from bedplate.scaling.flops import attention_layers, runs, state_flops, uses
 
 METHOD = (
     "2 a matrix number and place forward, 2 back where something before it is trained, 2 where it is trained; "
@@ -50,27 +50,35 @@ def net_flops(net: nn.Module, head: Literal["place", "row"]) -> NetFlops:
     taken to stand in the order in which they are used; maps side by side count as one after another.
     """
     head_weight = cast(Tensor, net.head_weight)
-    table = parameter_table(net)
+    table, times = parameter_table(net), uses(net)
+    # Of a block that is run many times only the first run may have nothing that is trained before it.
+    repeated = tuple(prefix for prefix, n in runs(net).items() if n > 1)
+    again = any(p.requires_grad for name, p in net.named_parameters() if name.startswith(repeated))
+    state = float(state_flops(net))
     forward = training = 0.0
     trained: list[int] = []
     place: dict[str, int] = {}
     for i, (name, p) in enumerate(net.named_parameters()):
         place[name] = i
-        if table[name].role == "hidden":
-            forward += 2 * p.numel()
-            training += 2 * p.numel() * (1 + bool(trained) + p.requires_grad)
-        if p.requires_grad and table[name].role != "head":
+        if table[name].role == "hidden" and times[name]:
+            count = 2 * p.numel() * times[name]
+            first = 1 / times[name] if name.startswith(repeated) else 1.0
+            before = first * bool(trained) + (1 - first) * (bool(trained) or again)
+            forward += count
+            training += count * (1 + before + p.requires_grad)
+        if p.requires_grad and table[name].role != "head" and times[name]:
             trained.append(i)
-    first = min(trained, default=len(place))
+    forward, training = forward + state, training + state * (3 if trained else 1)
+    begins = min(trained, default=len(place))
     on_head = 2.0 * head_weight.numel()
     training_head = on_head * (1 + bool(trained) + head_weight.requires_grad)
     pair = training_pair = 0.0
-    for path, layer in net.named_modules():
-        if isinstance(layer, AttentionLayer):
-            inputs = [i for name, i in place.items() if name.startswith(tuple(f"{path}.{leaf}." for leaf in "qkv"))]
-            width = 4.0 * layer.q.out_features
-            pair += width
-            training_pair += width * (3 if first <= max(inputs) else 1)
+    for path, layer, wide, times_run in attention_layers(net):
+        maps = [name for name, _ in layer.named_children() if name != "o"]
+        inputs = [i for name, i in place.items() if name.startswith(tuple(f"{path}.{leaf}." for leaf in maps))]
+        width = 4.0 * wide * times_run
+        pair += width
+        training_pair += width * (3 if begins <= max(inputs) else 1)
     if head == "place":
         return NetFlops(
             PassFlops(forward + on_head, pair, 0.0), PassFlops(training + training_head, training_pair, 0.0)

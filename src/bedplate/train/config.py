@@ -7,8 +7,9 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from bedplate.config import Config, execution
-from bedplate.train.architecture import Architecture, architecture_kind
-from bedplate.train.objective_config import DEFAULTS, FITS, ObjectiveConfig
+from bedplate.train.architecture import Architecture, architecture_kind, positions_said, stand_in
+from bedplate.train.fitting import check_objective
+from bedplate.train.objective_config import DEFAULTS, ObjectiveConfig
 
 
 class OptimiserConfig(Config):
@@ -94,21 +95,19 @@ class PretrainConfig(TrainConfig):
 
     @model_validator(mode="after")
     def _learnable(self) -> Self:
-        kind = architecture_kind(self.architecture)
-        if self.learns.name not in FITS[kind]:
-            raise ValueError(
-                f"objective {self.learns.name} isn't for {self.architecture.model_type}, which is an {kind}"
-                f": use {' or '.join(FITS[kind])}"
-            )
+        check_objective(
+            self.learns, architecture_kind(self.architecture), stand_in(self.architecture), self.length,
+            positions_said(self.architecture),
+        )  # fmt: skip
         return self
 
     @model_validator(mode="after")
     def _long_enough(self) -> Self:
         """Where nobody says max_position_embeddings it grows with the rows; where somebody does they must fit."""
-        shape = self.architecture
-        if "max_position_embeddings" in shape.model_fields_set and shape.max_position_embeddings < self.length:
+        said = positions_said(self.architecture)
+        if said is not None and said < self.length:
             raise ValueError(
-                f"length {self.length} is more than architecture.max_position_embeddings "
-                f"{shape.max_position_embeddings}: lower the one or raise the other"
+                f"length {self.length} is more than architecture.max_position_embeddings {said}: lower the one or "
+                "raise the other"
             )
         return self

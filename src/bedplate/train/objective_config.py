@@ -57,7 +57,11 @@ class SpanCorruption(Config):
 
 ObjectiveConfig = Annotated[NextToken | Prefix | Masked | SpanCorruption, Field(discriminator="name")]
 
-DEFAULTS: Mapping[Kind, ObjectiveConfig] = {"decoder": NextToken(), "encoder": Masked(), "encoder-decoder": SpanCorruption()}
+DEFAULTS: Mapping[Kind, ObjectiveConfig] = {
+    "decoder": NextToken(),
+    "encoder": Masked(),
+    "encoder-decoder": SpanCorruption(),
+}
 """What each kind of model learns where nothing else is said."""
 
 FITS: Mapping[Kind, tuple[str, ...]] = {

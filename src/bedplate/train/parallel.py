@@ -8,7 +8,7 @@ sublayer sums once forward and once backward. What is cut, and how, stands in th
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, cast
@@ -25,8 +25,12 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from bedplate.errors import BedplateError, RecipeError
 from bedplate.nn.attention import AttentionLayer
+from bedplate.nn.cross_attention import CrossAttentionLayer
+from bedplate.nn.gated_linear import GatedLinearLayer
+from bedplate.nn.latent_attention import LatentAttentionLayer
 from bedplate.nn.linear import Linear
 from bedplate.nn.parameters import ParameterInfo, parameter_table
+from bedplate.nn.relative import RelativeBias
 
 
 @dataclass
@@ -149,9 +153,13 @@ class Parallel:
     def _cut(self, net: nn.Module) -> None:
         assert self.mesh is not None
         group, index = self.mesh.get_group("tensor"), self.mesh.get_local_rank("tensor")
-        for attention in (m for m in net.modules() if isinstance(m, AttentionLayer)):
-            heads = attention.k.out_features // attention.head_dim
-            if heads % self.tensor_ranks:
+        for name, module in net.named_modules():
+            if what := _UNCUT.get(type(module)):
+                raise RecipeError(
+                    f"tensor_parallel={self.tensor_ranks}: {name} is {what}, which ranks can't share",
+                    "Use tensor_parallel=1: the processes then share the rows.",
+                )
+            if (heads := _heads(module)) is not None and heads % self.tensor_ranks:
                 raise RecipeError(
                     f"tensor_parallel={self.tensor_ranks} doesn't divide the model's {heads} key heads",
                     "Use a divisor of num_key_value_heads.",
@@ -223,6 +231,25 @@ class Parallel:
         if most is not None:
             torch._foreach_mul_(whole + cut, (most / (norm + 1e-6)).clamp(max=1.0))
         return norm
+
+
+_UNCUT: Mapping[type[nn.Module], str] = {
+    CrossAttentionLayer: "attention to an encoder's states",
+    RelativeBias: "a table of learned relative positions of all heads",
+}
+"""Layers that read whole tensors with parts of the heads. Experts and LSTMs aren't cut: every rank has them whole."""
+
+
+def _heads(module: nn.Module) -> int | None:
+    """How many heads ranks would share, None where it has none or they stay whole."""
+    match module:
+        case AttentionLayer():
+            return None if module.k.shard is None else module.k.out_features // module.head_dim
+        case LatentAttentionLayer():
+            return module.kv_b.out_features // (module.nope_dim + module.value_dim)
+        case GatedLinearLayer():
+            return module.decay.out_features
+    return None
 
 
 def blocks_of(net: nn.Module) -> list[nn.Module]:

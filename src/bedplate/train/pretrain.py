@@ -16,8 +16,10 @@ from bedplate.families.registry import any_family_of
 from bedplate.nn.initialise import initialise
 from bedplate.objectives.term import Net
 from bedplate.scaling import flops
-from bedplate.train.config import PretrainConfig
 from bedplate.train.architecture import with_vocabulary
+from bedplate.train.config import PretrainConfig
+from bedplate.train.cost import flops_per_token
+from bedplate.train.fitting import longest_row
 from bedplate.train.learning import learning
 from bedplate.train.loop import Trainer
 from bedplate.train.parallel import Parallel
@@ -41,16 +43,17 @@ def train(config: PretrainConfig, tokens_folder: Path, folder: Path, console: Co
     tokens = TokenSet.open(tokens_folder)
     tokenizer = TextTokenizer.load(tokens.tokenizer_folder)
     model_config = _model_config(config, tokenizer)
+    plan = learning(config, tokens, tokenizer, model_config)  # first: it may find that the two don't go together
     net = any_family_of(model_config.model_type, "architecture").build(model_config)
     initialise(net, config.seed)
-    per_token = flops.training_flops_per_token(net, config.length)
+    per_token = flops_per_token(net, config.learns, config.length)
     total = per_token * config.steps * config.batch * config.length
     placement = place(config, total)
     with Parallel.start(placement.device, config.tensor_parallel) as parallel:
         if parallel.leads:
             _announce(console, net, config, placement, parallel)
-        plan = learning(config, tokens, tokenizer, model_config, placement.compiled)
-        trainer = Trainer(net, plan.objective, plan.data, config, placement, parallel, folder, console, per_token)
+        objective = plan.objective(placement.compiled)
+        trainer = Trainer(net, objective, plan.data, config, placement, parallel, folder, console, per_token)
         scores = trainer.train()
         whole = trainer.whole_model()
         measures = _measures(config, trainer, scores, total, placement, parallel)
@@ -65,7 +68,7 @@ def _model_config(config: PretrainConfig, tokenizer: TextTokenizer) -> FamilyCon
     head = {"head": "masked"} if config.learns.name == "masked" else {}
     return with_vocabulary(
         config.architecture,
-        config.length,
+        longest_row(config.learns, config.length),
         vocab_size=rows,
         bos_token_id=tokenizer.bos_id,
         eos_token_id=tokenizer.eos_id,

@@ -15,7 +15,8 @@ from bedplate.adapt.ways import BitFit, Full, LastLayer, Lora
 from bedplate.config import fold_in
 from bedplate.deltas.adapter import save_adapter
 from bedplate.deltas.lora import LoraConfig, LoraDelta, add_lora
-from bedplate.deltas.names import Adaptable, check_adaptable, module_paths
+from bedplate.deltas.names import Adaptable
+from bedplate.deltas.places import check_adaptable, module_paths
 from bedplate.deltas.subset import SubsetDelta, choose_subset
 from bedplate.families.encoder_model import EncoderModel
 from bedplate.generate.model import TextModel

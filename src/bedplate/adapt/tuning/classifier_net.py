@@ -8,9 +8,9 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
-from bedplate.families.encoder_model import pool
 from bedplate.nn.decoder import Decoder
 from bedplate.nn.encoder import Encoder
+from bedplate.nn.encoder_heads import pool
 from bedplate.nn.linear import Linear
 
 Pooling = Literal["last", "mean", "cls"]
@@ -28,7 +28,9 @@ class ClassifierNet(nn.Module):
         super().__init__()
         self.pooling = pooling
         self.body = body
-        self.head = Linear(body.embed.weight.shape[1], classes, bias=True, role="head")
+        # An encoder's embedding may be narrower than its states (ALBERT).
+        width = body.width if isinstance(body, Encoder) else body.head_weight.shape[1]
+        self.head = Linear(width, classes, bias=True, role="head")
         self.head.to(body.embed.weight.device)
         nn.init.zeros_(self.head.weight)
 
