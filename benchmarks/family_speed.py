@@ -63,6 +63,7 @@ FAMILIES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "phi3": ("Phi3Config", "Phi3ForCausalLM", _LLAMA),
     "olmo2": ("Olmo2Config", "Olmo2ForCausalLM", _LLAMA),
     "granite": ("GraniteConfig", "GraniteForCausalLM", _LLAMA),
+    "starcoder2": ("Starcoder2Config", "Starcoder2ForCausalLM", _LLAMA | {"sliding_window": 64}),
     "gpt-neox": (
         "GPTNeoXConfig",
         "GPTNeoXForCausalLM",

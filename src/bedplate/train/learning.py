@@ -151,7 +151,8 @@ def _balanced(
     """With figures of what the routers do, and what balances them, where there are any."""
     if not expert_layers(model):
         return objective
-    balanced: Balanced[Any] = Balanced(objective, load=load, bias_rate=bias_rate)
+    # Of each row by itself: of a whole forward pass it would depend on how a batch is cut into micro-batches and ranks.
+    balanced: Balanced[Any] = Balanced(objective, load=load, bias_rate=bias_rate, per="row")
     return balanced
 
 

@@ -24,7 +24,9 @@ class NextToken(Config):
 
     name: Literal["next-token"] = Field("next-token", description="predict the next token")
     z_loss: float = Field(0.0, ge=0, description="weight of the squared logarithm of the softmax's sum")
-    load_balance: float = Field(0.0, ge=0, description="mixture of experts: weight of the auxiliary balancing loss")
+    load_balance: float = Field(
+        0.0, ge=0, description="mixture of experts: weight of the auxiliary balancing loss of each row"
+    )
     bias_update: float = Field(
         0.0, ge=0, description="mixture of experts with a bias on routing: how far it moves a step to balance the load"
     )
