@@ -257,3 +257,13 @@ def test_the_real_gguf_becomes_a_folder_that_transformers_reads_alike(smollm2_gg
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     tokenizer = AutoTokenizer.from_pretrained(artefact.path)
     assert tokenizer.decode(tokenizer.encode("Ein kleiner Test: 1969.")) == "Ein kleiner Test: 1969."
+
+
+def test_an_encoder_says_its_head_and_that_it_has_no_tokenizer(tmp_path):
+    from transformers import BertConfig, BertForMaskedLM
+
+    keys = {"hidden_size": 48, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 4}
+    BertForMaskedLM(BertConfig(**keys, vocab_size=400)).save_pretrained(tmp_path / "bert")
+    artefact = import_model(tmp_path / "bert", tmp_path / "out", console=Console.quiet())
+    assert artefact.measures["head"] == "masked"
+    assert "the source holds no tokenizer" in artefact.measures["notes"]

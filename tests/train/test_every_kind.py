@@ -1,7 +1,7 @@
 """Every kind of model goes through the one loop: a step is the same step however it is computed.
 
-Losses, norms, gradients of the first step (after clipping), parameters after three and validation losses against the same in one
-process and one piece, eagerly, fp32. Rows supervise from none to all of their tokens.
+Losses, norms, gradients of the first step (after clipping), parameters after three and validation losses against the
+same in one process and one piece, eagerly, fp32. Rows supervise from none to all of their tokens.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Every kind of model, pretrained by the verb in a process of its own: killed in the middle and gone on with, what comes
-out is what would have, to the last bit."""
+"""Every kind of model, pretrained by the verb in a process of its own: killed in the middle and gone on with, what
+comes out is what would have, to the last bit."""
 
 from __future__ import annotations
 

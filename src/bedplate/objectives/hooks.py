@@ -32,6 +32,20 @@ class Reports(Protocol):
 
 
 @runtime_checkable
+class Resumes(Protocol):
+    """An objective that has gathered figures since the last line: a checkpoint keeps them, so that a resumed run's
+    next line is what it would have been."""
+
+    def gathered(self) -> list[list[float]]:
+        """What there is, as numbers that JSON keeps exactly."""
+        ...
+
+    def resume(self, gathered: list[list[float]]) -> None:
+        """Go on from what `gathered` gave."""
+        ...
+
+
+@runtime_checkable
 class Coupled(Protocol[_Net]):
     """An objective whose rows are judged by each other: its loss is a function of the features of the whole global
     batch, and no sum over rows. The loop computes features by micro-batch and gathers them (train/coupled.py)."""

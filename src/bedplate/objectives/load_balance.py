@@ -88,6 +88,8 @@ class Balanced(Generic[_Net]):
         """Of this step on this rank, of each router [E + 2]: choices of each expert, sum of entropies, tokens."""
         self._unreported: dict[RouterLayer, Tensor] = {}
         """The same of the steps since the last line, of all ranks."""
+        self._resumed: list[Tensor] = []
+        """The same from a checkpoint, in the order of the routers, until the first step after it."""
 
     def weights(self, batch: Batch) -> dict[str, Tensor]:
         count = _counted(batch).sum()
@@ -140,9 +142,19 @@ class Balanced(Generic[_Net]):
                 load = found[:-2]
                 _add(router.bias, self.bias_rate * (load.mean() - load).sign())
             before = self._unreported.get(router)
+            if before is None and self._resumed:
+                before = self._resumed.pop(0).to(found)
             self._unreported[router] = found if before is None else before + found
         if isinstance(self.objective, ActsAfterStep):
             self.objective.after_step(net, sum_over_data)
+
+    def gathered(self) -> list[list[float]]:
+        """What `report` would make figures of, by router."""
+        return [found.tolist() for found in self._unreported.values()]
+
+    def resume(self, gathered: list[list[float]]) -> None:
+        """Go on from what `gathered` gave."""
+        self._resumed = [torch.tensor(found) for found in gathered]
 
     def report(self) -> dict[str, float]:
         """The figures of the steps since the last report."""

@@ -17,7 +17,7 @@ from bedplate.console import Console
 from bedplate.data.row_sources import RowSource
 from bedplate.errors import InternalError, RecipeError
 from bedplate.nn.parameters import parameter_table
-from bedplate.objectives.hooks import ActsAfterStep, Coupled, Reports
+from bedplate.objectives.hooks import ActsAfterStep, Coupled, Reports, Resumes
 from bedplate.objectives.term import Batch, Net, Objective
 from bedplate.train import optimiser as optimisers
 from bedplate.train.checkpoint import Checkpoints, Saved
@@ -252,6 +252,8 @@ class Trainer(Generic[Net]):
         if saved:
             self.console.say(f"going on from step {step}")
             self.load_state(saved.model(), saved.optimiser())
+            if isinstance(self.step.objective, Resumes):
+                self.step.objective.resume(rest.get("gathered", []))
         if self.parallel.leads:
             self.metrics = Metrics(self.folder / "metrics.jsonl", rest["metrics_bytes"])
         return Unlogged(step, rest["losses"], rest["tokens"]), Clock(rest["seconds"])
@@ -294,6 +296,8 @@ class Trainer(Generic[Net]):
                 "tokens": unlogged.tokens,
                 "seconds": seconds if unlogged.losses else 0.0,
             }
+            if isinstance(self.step.objective, Resumes):
+                rest["gathered"] = self.step.objective.gathered()
             self.checkpoints.save(unlogged.step, model, moments, rest)
 
     def _copied(self, part: Tensor, p: Tensor) -> Tensor:

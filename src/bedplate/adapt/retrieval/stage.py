@@ -15,7 +15,7 @@ INDEX = Stage(
     version=1,
     kind="index",
     config=IndexConfig,
-    inputs={"encoder": "model", "corpus": "corpus?", "task": "task?"},
+    inputs={"encoder": "model|release|run", "corpus": "corpus?", "task": "task?"},
     run="bedplate.adapt.retrieval.building:run",
     sources="bedplate.adapt.retrieval.documents:raw_inputs",
     check="bedplate.adapt.retrieval.index_config:check_index",
@@ -36,6 +36,6 @@ def index_documents(
     artefact, and what `produce` raises.
     """
     config = IndexConfig.model_validate({"documents": str(documents)})
-    inputs: dict[str, Artefact | list[Artefact]] = {"encoder": open_artefact(encoder, "model")}
+    inputs: dict[str, Artefact | list[Artefact]] = {"encoder": open_artefact(encoder, "model|release|run")}
     out = Path(out)
     return produce(INDEX, config, inputs, out, name=out.name, console=console or Console(), replace=replace)
