@@ -118,7 +118,7 @@ def protein(bench: Bench, seed: int) -> Figures:
     given = "corpus.sources=[{jsonl: proteins.jsonl, group_field: cluster, license: CC-BY-4.0}]"
     tokens = bench.prepared("protein", given)
     run = bench.trained("protein", "model", seed, given)
-    return {"": masked(run, tokens, VALIDATION_TOKENS) | pace(run)}
+    return {"": masked(run, tokens, None) | pace(run)}
 
 
 def encoder(bench: Bench, seed: int) -> Figures:

@@ -31,8 +31,9 @@ FUNCTIONS, LONGEST, SHORTEST_LINE = 400, 220, 12
 
 
 @torch.no_grad()
-def masked(run: bedplate.Artefact, folder: Path, most: int) -> dict[str, float]:
-    """An encoder's perplexity where held-out tokens were chosen at 15%, as its run chose them."""
+def masked(run: bedplate.Artefact, folder: Path, most: int | None) -> dict[str, float]:
+    """An encoder's perplexity where 15% of held-out tokens were chosen, whatever share its run chose. most: how many
+    tokens are read; None for all."""
     tokens, model = TokenSet.open(folder), load_any(run.path)
     tokenizer, net = tokens.tokenizer(), model.net.eval()
     assert tokenizer.mask_id is not None

@@ -165,8 +165,7 @@ def trainer(
 
 def run(kind: Kind, folder: Path, **options: Any) -> dict[str, Tensor]:
     """Losses, norms, gradients of the first of three steps, parameters after all, validation loss, and how many
-    graphs had been
-    compiled after the first step and validation, and after all."""
+    graphs had been compiled after the first step and validation, and after all."""
     torch.compiler.reset()
     counters.clear()
     made = trainer(kind, folder, **options)

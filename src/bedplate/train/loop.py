@@ -189,7 +189,11 @@ class Trainer(Generic[Net]):
         if self.data.validation is None:
             return {}
         self.step.eval()
-        scores = self.data.validation.scores(self)
+        # A CPU's compiler takes attention without gradients for a pattern of its own and fails at it; and the blocks
+        # would be compiled a second time for little.
+        eager = self.placement.compiled and self.device.type == "cpu"
+        with torch.compiler.set_stance("force_eager") if eager else nullcontext():
+            scores = self.data.validation.scores(self)
         self.step.train()
         return scores
 
