@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from bedplate.codecs.charsmap import check_charsmap
 from bedplate.codecs.foreign import read_foreign
-from bedplate.codecs.sentencepiece import backend, read_sentencepiece
+from bedplate.codecs.sentencepiece import MOST_CHARACTERS, backend, merges_from_scores, read_sentencepiece
 from bedplate.codecs.text import TextTokenizer
 from bedplate.codecs.tiktoken import LLAMA3_PATTERN, read_tiktoken
 from bedplate.data.train_tokenizer import TrainTokenizerConfig, train
@@ -110,6 +110,35 @@ def test_control_pieces_are_out_of_a_texts_reach(text):
         assert not {1, 2} & set(ours.encode(text))
 
 
+@pytest.mark.parametrize("algorithm", [1, 2])
+def test_a_piece_that_goes_on_for_ever_is_refused(algorithm):
+    """Its cuts would take memory by the square of its length."""
+    content = model_file([*PIECES, "a" * (MOST_CHARACTERS + 1)], algorithm=algorithm)
+    with pytest.raises(TokenizerError, match="piece 9 has 513 characters, more than 512"):
+        read_sentencepiece(content, "m.model")
+    longest = model_file([*PIECES, "a" * MOST_CHARACTERS], algorithm=algorithm)
+    assert backend(read_sentencepiece(longest, "m.model")).get_vocab_size() == 10
+
+
+def test_pieces_with_too_many_cuts_are_refused(monkeypatch):
+    nested = model_file([*PIECES, *("a" * n for n in range(2, 40))], algorithm=2)
+    backend(read_sentencepiece(nested, "m.model"))
+    monkeypatch.setattr("bedplate.codecs.sentencepiece.MOST_MERGES", 700)
+    with pytest.raises(TokenizerError, match="more than 700 ways"):
+        backend(read_sentencepiece(nested, "m.model"))
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.dictionaries(st.text("ab▁", min_size=1, max_size=5), st.integers(-9, 0), max_size=20))
+def test_merges_are_every_cut_by_score(scores):
+    pieces = {text: (number, float(score)) for number, (text, score) in enumerate(scores.items())}
+    found = merges_from_scores(pieces)
+    cuts = [(p[:at], p[at:]) for p in pieces for at in range(1, len(p))]
+    assert sorted(found) == sorted(cut for cut in cuts if set(cut) <= pieces.keys())
+    keys = [(pieces[a + b][1], len(a), len(b)) for a, b in found]
+    assert keys == sorted(keys, reverse=True)
+
+
 @settings(deadline=None, max_examples=300)
 @given(data=st.data())
 def test_damaged_models_are_refused_or_read(data):
@@ -142,6 +171,21 @@ def test_damaged_models_are_refused_or_read(data):
 def test_broken_and_unsupported_models_are_named(content, match):
     with pytest.raises(TokenizerError, match=match):
         read_sentencepiece(content, "m.model")
+
+
+@pytest.mark.parametrize(
+    ("place", "texts", "whole"),
+    [(0, b"x\0", True), (2, b"x\0", False), (1000, b"x\0", False), (1, "é\0".encode(), False), (0, b"", False)],
+)
+def test_a_table_whose_letter_becomes_a_text_that_is_not_there(place, texts, whole):
+    """ "a" leads to a leaf, which says where its text begins."""
+    units = [0] * 512
+    units[0] = 256 << 10
+    units[256 ^ ord("a")] = ord("a") | 1 << 8 | (256 ^ ord("a") ^ 100) << 10
+    units[100] = 1 << 31 | place
+    table = struct.pack("<I512I", 4 * 512, *units) + texts
+    with contextlib.nullcontext() if whole else pytest.raises(ValueError, match="points outside its texts"):
+        check_charsmap(table)
 
 
 @settings(deadline=None, max_examples=300)
@@ -201,6 +245,21 @@ def test_broken_tiktoken_files_are_named(content, special, match):
         read_tiktoken(content, LLAMA3_PATTERN, special, origin="x.tiktoken")
 
 
+@pytest.mark.parametrize("longest", [512, 513])
+def test_a_token_that_goes_on_for_ever_is_refused(longest):
+    ranks = {bytes([b]): b for b in range(256)} | {b"a" * longest: 256}
+    with pytest.raises(TokenizerError, match="513 bytes, more than 512") if longest > 512 else contextlib.nullcontext():
+        assert read_tiktoken(_file(ranks), LLAMA3_PATTERN).get_vocab_size() == 257
+
+
+def test_tokens_with_too_many_cuts_are_refused(monkeypatch):
+    ranks = {bytes([b]): b for b in range(256)} | {b"a" * n: 254 + n for n in range(2, 40)}
+    read_tiktoken(_file(ranks), LLAMA3_PATTERN)
+    monkeypatch.setattr("bedplate.codecs.tiktoken.MOST_MERGES", 700)
+    with pytest.raises(TokenizerError, match="more than 700 ways"):
+        read_tiktoken(_file(ranks), LLAMA3_PATTERN)
+
+
 def _write_gpt2(folder: Path, texts: list[str]) -> None:
     made = json.loads(train(TrainTokenizerConfig(vocabulary=2000), lambda: iter([texts])).to_str())
     (folder / "vocab.json").write_text(json.dumps(made["model"]["vocab"], ensure_ascii=False), encoding="utf-8")
@@ -251,10 +310,43 @@ def test_llamas_and_t5s_folders(tmp_path):
     assert ours.sentinel_ids == tuple(range(108, 8, -1))
 
 
+PROTEINS = ["<cls>", "<pad>", "<eos>", "<unk>", *"LAGVSERTIDPKQNFYMHWCXBUZO.-", "<null_1>", "<mask>"]
+
+
+def test_special_tokens_in_a_proteins_text_stay_text(tmp_path):
+    (tmp_path / "vocab.txt").write_text("\n".join(PROTEINS))
+    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "EsmTokenizer"}')
+    ours = TextTokenizer.load(tmp_path)
+    special = set(ours.special_tokens.values()) - {ours.unk_id}
+    assert len(special) == 4
+    for token in ours.special_tokens:
+        for text in (token, f"M{token}K", f" {token} ", token * 2, token[:2] + token + token[2:]):
+            assert not special & set(ours.encode(text)), text
+        assert ours.encode(f"M{token}K") == [PROTEINS.index("M"), ours.unk_id, PROTEINS.index("K")]
+        assert ours.encode(token, specials=True) == [ours.special_tokens[token]]
+    ours.save(tmp_path / "ours")
+    assert TextTokenizer.load(tmp_path / "ours").encode("M<eos>K") == ours.encode("M<eos>K")
+
+
+@pytest.mark.parametrize("configured", [False, True])
+def test_byt5_is_its_name(tmp_path, configured):
+    from transformers import ByT5Tokenizer
+
+    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "ByT5Tokenizer"}')
+    if configured:
+        (tmp_path / "config.json").write_text('{"model_type": "t5"}')
+    ours, theirs = TextTokenizer.load(tmp_path), ByT5Tokenizer()
+    for text in [t for t in ODD if "<" not in t]:
+        assert ours.encode(text, post_process=True) == theirs(text).input_ids
+    assert (ours.pad_id, ours.eos_id, ours.unk_id) == (0, 1, 2)
+    assert read_foreign(tmp_path).fingerprint == ours.fingerprint
+    assert ours.around == ((), (1,))
+
+
 def test_proteins_list(tmp_path):
     from transformers import EsmTokenizer
 
-    letters = ["<cls>", "<pad>", "<eos>", "<unk>", *"LAGVSERTIDPKQNFYMHWCXBUZO.-", "<null_1>", "<mask>"]
+    letters = PROTEINS
     (tmp_path / "vocab.txt").write_text("\n".join(letters))
     (tmp_path / "config.json").write_text('{"model_type": "esm"}')
     ours, theirs = TextTokenizer.load(tmp_path), EsmTokenizer(str(tmp_path / "vocab.txt"))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bedplate.data.curate import CurateConfig, Source
 from bedplate.data.fasta import FastaError, fasta_sequences
-from bedplate.data.sources import find, raw_inputs, read
+from bedplate.data.sources import Failure, RawDocument, find, raw_inputs, read
 
 
 def _documents(source: Source, largest: int = 1 << 20) -> list[object]:
@@ -80,7 +80,27 @@ def test_groups_stay_in_one_split(tmp_path: Path) -> None:
         assert len(set.union(*splits.values())) == 2
 
 
-def test_a_line_without_its_group_fails(tmp_path: Path) -> None:
-    (tmp_path / "x.jsonl").write_text('{"text": "a"}\n')
-    (failure,) = _documents(Source(jsonl=str(tmp_path / "x.jsonl"), license="unknown", group_field="cluster"))
-    assert failure.reason == "no_group"  # type: ignore[attr-defined]
+def test_a_document_without_its_group_fails(tmp_path: Path) -> None:
+    """The same of both formats; an empty name is one."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = [{"text": "a", "cluster": "c"}, {"text": "b", "cluster": None}, {"text": "c", "cluster": ""}]
+    (tmp_path / "x.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"text": "d"}\n')
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "x.parquet")
+    failures = []
+    for place, failing in (("jsonl", [1, 3]), ("parquet", [1])):
+        source = Source.model_validate(
+            {place: str(tmp_path / f"x.{place}"), "license": "unknown", "group_field": "cluster"}
+        )
+        found = _documents(source)
+        assert [i for i, document in enumerate(found) if isinstance(document, Failure)] == failing
+        assert [document.group for document in found if isinstance(document, RawDocument)] == ["c", ""]
+        failures.append(found[1])
+    line, row = failures
+    assert isinstance(line, Failure)
+    assert isinstance(row, Failure)
+    assert (line.reason, line.problem, line.fix) == (row.reason, row.problem, row.fix)
+    assert line.reason == "no_group"
+    assert line.place.endswith("x.jsonl line 2")
+    assert row.place.endswith("x.parquet row 2")

@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bedplate.codecs.byt5 import byt5_definition
+from bedplate.codecs.text import TextTokenizer
 from bedplate.data.fim import KEYS, FimRows, FimTokens
 from bedplate.data.packing import EvaluationRows, PackedRows
 from bedplate.data.tokens import TokenSet
@@ -123,3 +125,55 @@ def test_wrong_settings_are_refused(token_set):
         FimRows(source, 0, length=60, tokens=names(token_set)).rows(0, 1)
     with pytest.raises(InputError, match="rate 2"):
         FimRows(source, 0, length=80, tokens=names(token_set), rate=2)
+
+
+class OneRow:
+    """A source of one row of one document."""
+
+    def __init__(self, ids, keep=None):
+        self.row = {
+            "tokens": np.array([ids[:-1]]), "targets": np.array([ids[1:]]),
+            "segments": np.zeros((1, len(ids) - 1), dtype=np.int64), "positions": np.arange(len(ids) - 1)[None],
+            "keep": np.ones((1, len(ids) - 1), dtype=bool) if keep is None else np.array([keep]),
+        }  # fmt: skip
+
+    def rows(self, first, count):
+        return self.row
+
+
+def assert_as_it_was(source, made):
+    width = source.row["tokens"].shape[1]
+    for key in KEYS:
+        np.testing.assert_array_equal(made[key][:, :width], source.row[key], err_msg=key)
+
+
+@pytest.mark.parametrize("place", [0, 3, 7])
+def test_a_document_that_is_not_learnt_whole_stays_as_it_is(place):
+    """Its places that aren't kept would be among those that are."""
+    fim = FimTokens(90, 91, 92, 99)
+    for seed in range(5):
+        whole = OneRow([99, *range(7), 99])
+        assert 92 in FimRows(whole, seed, length=16, tokens=fim, rate=1.0).rows(0, 1)["tokens"]
+        source = OneRow([99, *range(7), 99], keep=[i != place for i in range(8)])
+        assert_as_it_was(source, FimRows(source, seed, length=16, tokens=fim, rate=1.0).rows(0, 1))
+
+
+def test_a_text_that_begins_inside_a_character_stays_as_it_is():
+    """Else half a character would become U+FFFD, which the document doesn't have."""
+    pieces = TextTokenizer(*byt5_definition())
+    fim = FimTokens(260, 261, 262, 1)
+    ids = pieces.encode("日本 text")
+    for seed in range(5):
+        for cut, moved in ((0, True), (1, False), (2, False), (3, True)):
+            source = OneRow([*([1] if not cut else []), *ids[cut:], 1])
+            made = FimRows(source, seed, length=40, tokens=fim, rate=1.0, pieces=pieces).rows(0, 1)
+            if moved:
+                assert 262 in made["tokens"]
+            else:
+                assert_as_it_was(source, made)
+
+
+def test_room_that_is_left_does_not_exist(token_set):
+    made = FimRows(PackedRows(token_set, "train", 100, 1), 0, length=140, tokens=names(token_set), rate=0.2).rows(0, 4)
+    assert not made["valid"].all()
+    np.testing.assert_array_equal(made["valid"], made["keep"])

@@ -6,13 +6,17 @@ from collections import Counter
 from itertools import pairwise
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bedplate.console import Console
 from bedplate.data.packing import EvaluationRows, PackedRows
 from bedplate.data.tokens import TokenSet
+from bedplate.data.train_tokenizer import TRAIN_TOKENIZER, TrainTokenizerConfig
 from bedplate.errors import InputError
+from bedplate.ledger import produce
 
 KEYS = ("tokens", "targets", "segments", "positions", "keep")
 
@@ -145,3 +149,62 @@ def test_wrong_requests_are_refused(token_set):
         PackedRows(token_set, "train", 8, 0).rows(0, 0)
     with pytest.raises(InputError, match="at least one row"):
         PackedRows(token_set, "train", 8, 0).rows(-1, 2)
+
+
+@settings(deadline=None, max_examples=30)
+@given(length=st.integers(1, 300), before=st.integers(0, 2), after=st.integers(0, 2), first=st.integers(0, 900))
+def test_whole_documents_with_what_stands_around_them(token_set, length, before, after, first):
+    """Against the definition, and each row a pure function of its number."""
+    begin, end = (301, 302)[:before], (303, 304)[:after]
+    expected = [i for d in all_documents(token_set, "validation") for i in (*begin, *map(int, d), *end)]
+    once = EvaluationRows(token_set, "validation", length, around=(begin, end))
+    got = joined([once.rows(i, 3) for i in range(0, once.count, 3)])
+    assert got["tokens"][got["keep"]].tolist() == expected
+    assert once.pairs == len(expected)
+    np.testing.assert_array_equal(got["tokens"], got["targets"])
+    packed = PackedRows(token_set, "train", length, 3, around=(begin, end))
+    rows = packed.rows(first, 3)
+    assert_equal(rows, joined([packed.rows(first + i, 1) for i in range(3)]))
+    assert rows["keep"].all()
+    if begin:  # a document begins with it, and nowhere else does a segment begin but at a row's edge
+        starts = rows["positions"][:, 1:] == 0
+        np.testing.assert_array_equal(starts, rows["tokens"][:, 1:] == begin[0])
+
+
+def test_every_token_and_its_surroundings_once_an_epoch(token_set):
+    packed = PackedRows(token_set, "train", 64, 1, around=((301,), (302,)))
+    expected = Counter(i for d in all_documents(token_set) for i in (301, *map(int, d), 302))
+    rows = packed.rows(0, packed.rows_per_epoch)
+    stream = rows["tokens"][np.argsort([packed.place(r) for r in range(packed.rows_per_epoch)])].ravel()
+    assert packed.pairs_per_epoch == expected.total()
+    assert Counter(stream[: packed.pairs_per_epoch].tolist()) == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "around"),
+    [
+        ({"kind": "wordpiece", "vocabulary": 400}, ((2,), (3,))),
+        ({"kind": "characters", "specials": "esm"}, ((0,), (2,))),
+        ({"kind": "unigram", "vocabulary": 500}, ((), (1,))),
+        ({"vocabulary": 300}, ((0,), ())),
+    ],
+    ids=["bert", "esm", "t5", "document"],
+)
+def test_a_document_is_as_its_tokenizer_gives_it(built, stages, tmp_path, options, around):
+    """What an encoder learns from is what the released model will be given."""
+    tokenizer = produce(
+        TRAIN_TOKENIZER, TrainTokenizerConfig(**options), {"corpus": built.corpus}, tmp_path / "tokenizer",
+        name="tokenizer", console=Console.quiet(),
+    )  # fmt: skip
+    tokens = TokenSet.open(stages.tokenize(built.corpus, tokenizer, tmp_path / "tokens"))
+    made = tokens.tokenizer()
+    table = pq.read_table(built.corpus.file("part-00000.parquet")).to_pylist()
+    expected = [made.encode(row["text"], post_process=True) for row in table if row["split"] == "validation"]
+    assert made.around == around
+    for length in {len(ids) for ids in expected}:
+        rows = EvaluationRows(tokens, "validation", length, around=made.around)
+        got = joined([rows.rows(i, 1) for i in range(rows.count)])
+        assert got["tokens"][got["keep"]].tolist() == [i for ids in expected for i in ids]
+    whole = EvaluationRows(tokens, "validation", sum(map(len, expected)), around=made.around).rows(0, 1)
+    for number, ids in enumerate(expected):
+        assert whole["tokens"][whole["segments"] == number].tolist() == ids

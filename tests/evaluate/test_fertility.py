@@ -10,6 +10,7 @@ from bedplate.codecs.text import TextTokenizer
 from bedplate.data.train_tokenizer import TrainTokenizerConfig, train
 from bedplate.errors import InputError
 from bedplate.evaluate.fertility import fertility_table, measure_fertility, words_of
+from bedplate.evaluate.fertility_files import open_tokenizer, read_texts
 
 
 def made(texts: list[str], **config) -> TextTokenizer:
@@ -58,3 +59,13 @@ def test_real_languages(shared_data):
     assert len(table.splitlines()) == 2 + len(measured)
     assert f"{by['bpe en', 'en'].per_word:.3f}" in table
     print(table)
+
+
+def test_a_text_is_a_line_and_nothing_else_ends_one(tmp_path):
+    (tmp_path / "x.txt").write_bytes("a\u2028b\x0cc\x85d\r\n  \ne\rf\n".encode())
+    assert read_texts(tmp_path / "x.txt") == ["a\u2028b\x0cc\x85d", "e\rf"]
+
+
+def test_byt5s_folder_of_a_name_alone(tmp_path):
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "ByT5Tokenizer"}))
+    assert open_tokenizer(tmp_path).encode("a", post_process=True) == [100, 1]

@@ -170,6 +170,13 @@ def test_a_block_of_which_a_part_is_missing_is_named(model: Model, tmp_path: Pat
         ({"qk_rope_head_dim": 5}, "qk_rope_head_dim"),
         ({"quantization_config": {"quant_method": "fp8"}}, "quantization_config"),
         ({"index_topk": 2048}, "index_topk=2048"),
+        ({"norm_topk_prob": None}, "norm_topk_prob is null"),
+        ({"rope_interleave": None}, "rope_interleave is null"),
+        ({"n_routed_experts": 2**40}, "n_routed_experts"),
+        ({"n_routed_experts": 2**17}, "layers of 131072 experts"),
+        ({"n_shared_experts": 2**52}, "n_shared_experts of moe_intermediate_size .* can be addressed"),
+        ({"qk_nope_head_dim": 2**57}, "can be addressed"),
+        ({"v_head_dim": 2**57}, "can be addressed"),
     ],
 )
 def test_what_is_not_supported_is_refused(changes: dict[str, Any], problem: str) -> None:

@@ -94,6 +94,8 @@ def test_real_configs_are_read() -> None:
         ({"num_local_experts": 4, "num_experts_per_tok": 5}, "num_experts_per_tok 5, and there are 4 experts"),
         ({"num_local_experts": 0}, "num_experts"),
         ({"num_local_experts": 10**9}, "num_experts"),
+        ({"num_local_experts": 2**18, "num_hidden_layers": 2}, "2 layers of 262144 experts"),
+        ({"is_causal": False}, "is_causal=False"),
         ({"intermediate_size": 2**54}, "can be addressed"),
         ({"hidden_act": "tanh"}, "hidden_act"),
         ({"expert_capacity": 4}, "expert_capacity"),

@@ -58,6 +58,16 @@ def test_gemma3_as_it_was_first_published(tmp_path: Path) -> None:
     assert read(ours.to_hf(), tmp_path).to_hf() == ours.to_hf()
 
 
+def test_gemma3_stretched_by_the_older_name_is_stretched(tmp_path: Path) -> None:
+    """Where transformers lays {"type": ...} over a default rope_type, and so takes no notice of it."""
+    older = {"rope_scaling": {"type": "linear", "factor": 8.0}}
+    ours = read(THIRD | older, tmp_path)
+    assert (ours.rope_scaling.rope_type, ours.rope_scaling.factor) == ("linear", 8.0)
+    assert theirs(THIRD | older).rope_parameters["full_attention"]["rope_type"] == "default"
+    # What we write is read alike by both.
+    assert theirs(ours.to_hf()).rope_parameters["full_attention"]["rope_type"] == "linear"
+
+
 @pytest.mark.parametrize(
     ("keys", "named"),
     [

@@ -49,6 +49,10 @@ def test_pythias_spelling(tmp_path: Path) -> None:
     [
         ({"rotary_pct": 0.3, "partial_rotary_factor": 0.5}, "rotary_pct=0.3 and partial_rotary_factor=0.5"),
         ({"rotary_emb_base": 10, "rope_theta": 20.0}, "rotary_emb_base=10 and rope_theta=20.0"),
+        ({"rope_theta": 500.0}, "rotary_emb_base=10000.0 and rope_theta=500.0"),
+        ({"partial_rotary_factor": 0.5}, "rotary_pct=0.25 and partial_rotary_factor=0.5"),
+        ({"rotary_pct": float("nan")}, "rotary_pct"),
+        ({"use_parallel_residual": None}, "use_parallel_residual is null"),
         ({"rotary_pct": 0.5, "rope_parameters": {"partial_rotary_factor": 0.25}}, "partial_rotary_factor"),
         ({"rotary_pct": 0.2}, "3 numbers of each head"),
         ({"rotary_pct": 0.0}, "rotary_pct"),

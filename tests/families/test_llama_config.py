@@ -146,7 +146,7 @@ def test_what_cant_be_honoured_is_refused_by_name(keys: dict[str, Any], named: s
     "keys",
     [
         {"use_cache": True, "torch_dtype": "bfloat16", "attention_dropout": 0.1, "transformers_version": "4.40.0"},
-        {"attention_sink": False, "logit_scale": None, "extras": [], "more": {}, "nothing": 0},
+        {"attention_sink": False, "logit_scale": None, "extras": [], "more": {}, "min_length": 0},
         {"rope_scaling": None, "rope_theta": 10000},
         {"rope_scaling": {"type": "default"}},
         {"hidden_act": "swish", "pretraining_tp": 1},

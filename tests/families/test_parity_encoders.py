@@ -45,6 +45,8 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "bert narrow, large eps, relu": ("Bert", {"intermediate_size": 5, "layer_norm_eps": 1e-2, "hidden_act": "relu"}),
     "roberta": ("Roberta", {"type_vocab_size": 1}),
     "roberta untied, padding elsewhere": ("Roberta", {**_UNTIED, "pad_token_id": 3, "hidden_act": "gelu"}),
+    # In every class of theirs the masked head's function is the exact GELU.
+    "roberta relu": ("Roberta", {"hidden_act": "relu"}),
     "xlm-roberta": ("XLMRoberta", {"type_vocab_size": 1, "num_labels": 1}),
     "camembert": ("Camembert", {"type_vocab_size": 1, "layer_norm_eps": 1e-5}),
     "albert": ("Albert", {"embedding_size": 20}),
@@ -362,6 +364,16 @@ def test_modernbert_as_transformers_4_spells_it(tmp_path: Path) -> None:
         ("roberta", {"vocab_size": 2}, "eos_token_id 2 is beyond the 2 rows"),
         ("albert", {"num_hidden_groups": 9000, "inner_group_num": 2}, "9000 groups of 2 blocks"),
         ("albert", {"embedding_size": 0}, "embedding_size"),
+        ("albert", {"embedding_size": 2**55}, "embedding_size .* can be addressed"),
+        ("albert", {"num_hidden_layers": 9000, "inner_group_num": 2}, "9000 steps of 2 blocks"),
+        ("modernbert", {"layer_types": 3}, "layer_types=3 is no list"),
+        ("modernbert", {"rope_parameters": [1]}, r"rope_parameters=\[1\]"),
+        ("modernbert", {"rope_parameters": {"rope_theta": 5.0}}, "rope_parameters="),
+        ("esm", {"position_embedding_type": None}, "position_embedding_type"),
+        ("bert", {"architectures": "BertModel"}, "architectures='BertModel' is no list"),
+        ("bert", {"architectures": [3]}, "architectures="),
+        ("albert", {"num_hidden_groups": 9999}, "9999 blocks and experts, and the checkpoint has"),
+        ("bert", {"num_hidden_layers": 5000}, "5000 blocks and experts, and the checkpoint has"),
         ("albert", {"classifier_dropout_prob_": 1}, "unknown keys .* classifier_dropout_prob_=1"),
         ("modernbert", {"layer_types": ["full_attention"]}, "layer_types tells of 1 of 3 layers"),
         ("modernbert", {"layer_types": ["full_attention", "local", "local"]}, "layer_types"),
@@ -398,6 +410,9 @@ def test_labels_have_to_be_named_from_0_on(tmp_path: Path) -> None:
         (tmp_path / "config.json").write_text(json.dumps(content | {"id2label": labels}))
         with pytest.raises(WeightsError, match="doesn't name the classes 0, 1, 2"):
             EncoderModel.load(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps(content | {"id2label": {"0": "a", "1": "b", "2": "a"}}))
+    with pytest.raises(WeightsError, match="names two classes 'a'"):
+        EncoderModel.load(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps(content | {"id2label": {"0": "a", "1": "b"}}))
     with pytest.raises(WeightsError, match=r"misshapen: .*classifier.bias is \[5\] where the configuration says \[2\]"):
         EncoderModel.load(tmp_path)

@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import AutoModelForSeq2SeqLM, PreTrainedModel
 from transformers.utils import logging
 
-from bedplate.errors import WeightsError
+from bedplate.errors import InputError, WeightsError
 from bedplate.families.bart_config import BartConfig
 from bedplate.families.opening import load_any
 from bedplate.families.seq2seq_model import Seq2SeqModel
@@ -260,6 +260,9 @@ def test_an_untied_head_that_a_file_lacks_is_the_embedding_unscaled(
         ({"relative_attention_max_distance": 16}, "relative_attention_max_distance 16"),
         ({"decoder_start_token_id": 131}, "decoder_start_token_id 131"),
         ({"rope_theta": 1e4}, "rope_theta"),
+        ({"num_heads": 2**30, "d_kv": 2**30}, "can be addressed"),
+        ({"is_causal": False}, "is_causal=False"),
+        ({"is_causal": None}, "is_causal=None"),
         ({"pad_token_id": None, "decoder_start_token_id": None}, "nothing to begin from"),
     ],
 )
@@ -275,11 +278,42 @@ def test_a_t5_that_is_not_supported_is_refused_by_name(change: dict[str, Any], s
         ({"normalize_before": True}, "normalize_before=True"),
         ({"decoder_attention_heads": 5}, "no multiple of decoder_attention_heads 5"),
         ({"forced_bos_token_id": 131}, "forced_bos_token_id 131"),
+        ({"is_causal": 0}, "is_causal=0"),
+        ({"max_position_embeddings": None}, "max_position_embeddings is null"),
     ],
 )
 def test_a_bart_that_is_not_supported_is_refused_by_name(change: dict[str, Any], said: str) -> None:
     with pytest.raises(WeightsError, match=said):
         BartConfig.from_hf({"model_type": "bart", **_BART, **change})
+
+
+def test_a_bart_without_a_head_has_no_constant(texts: tuple[Tensor, Tensor, Tensor], tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    theirs = transformers.BartModel(transformers.BartConfig(**_BART)).eval()
+    theirs.to(torch.bfloat16).save_pretrained(tmp_path)
+    names = load_file(tmp_path / "model.safetensors").keys()
+    assert not any(name.startswith(("model.", "final_logits_bias")) for name in names)
+    theirs = transformers.BartModel.from_pretrained(tmp_path, dtype=torch.float32).eval()
+    ours = Seq2SeqModel.load(tmp_path, dtype="float32")
+    tokens, valid, written = texts
+    with torch.no_grad():
+        expected = theirs(tokens, attention_mask=valid.long(), decoder_input_ids=written).last_hidden_state
+        assert _off(ours.hidden(tokens, written, valid=valid), expected) < RELATIVE
+    constant = Seq2SeqModel.load(tmp_path).net.logit_bias
+    assert constant is not None
+    assert constant.dtype == torch.bfloat16
+    assert not constant.any()
+    ours.save(tmp_path / "ours")
+    again = AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "ours").eval()
+    assert _off(_ours(ours, texts), _theirs(again, texts)) < RELATIVE
+
+
+def test_more_tokens_than_a_bart_has_positions_are_refused(tmp_path: Path) -> None:
+    ours = Seq2SeqModel.load(_folder(tmp_path, "Bart", _BART))
+    short, long = torch.zeros(1, 3, dtype=torch.int64), torch.zeros(1, 65, dtype=torch.int64)
+    for tokens, written in ((short, long), (long, short)):
+        with pytest.raises(InputError, match="65 tokens in a row, where the model has 64 positions"):
+            ours(tokens, written)
 
 
 def test_weights_that_do_not_fit_are_named(tmp_path: Path) -> None:

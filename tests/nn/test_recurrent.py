@@ -91,6 +91,27 @@ def test_chunks_equal_the_recurrence_and_its_gradients(length: int, packed: bool
         assert (a - b).abs().max() <= 1e-5 * b.abs().max() + 1e-7
 
 
+@pytest.mark.parametrize("cut", [5, CHUNK - 1, CHUNK, CHUNK + 7])
+@pytest.mark.parametrize("strength", [1.0, 100.0, 1e6])
+def test_a_document_before_it_changes_nothing(cut: int, strength: float) -> None:
+    """Whatever it says and however fast it forgets: not by a rounding where it only says something else, and next to
+    nothing where it isn't there."""
+    T = 2 * CHUNK + 9
+    q, k, v = (_random(2, 3, T, d) for d in (4, 4, 5))
+    log_decay = -0.02 * _random(2, 3, T).abs()
+    before = torch.arange(T) < cut
+    fast = torch.where(before, strength * log_decay, log_decay)
+    segments = (~before).long().expand(2, T)
+    start = torch.zeros(2, 3, 4, 5)
+    y, state = scan(q, k, v, log_decay, segments, start)
+    other, other_state = scan(q, torch.where(before[:, None], 7 - k, k), v, fast, segments, start + 3)
+    assert torch.equal(y[:, :, cut:], other[:, :, cut:])
+    assert torch.equal(state, other_state)
+    alone, state_alone = scan(q[:, :, cut:], k[:, :, cut:], v[:, :, cut:], log_decay[:, :, cut:], None, start)
+    assert (y[:, :, cut:] - alone).abs().max() <= 1e-6 * alone.abs().max()
+    assert (state - state_alone).abs().max() <= 1e-6 * state_alone.abs().max()
+
+
 def test_decays_that_reach_zero_give_no_nan() -> None:
     layer = GatedLinear(2, 4, 4, temper=0.001).build(16)
     for p in layer.parameters():

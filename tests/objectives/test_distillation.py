@@ -132,3 +132,9 @@ def test_what_can_not_be_distilled_is_named(make_net, batch):
         Distillation(make_net(16), temperature=0)
     with pytest.raises(RecipeError, match="1 as the share of the hard loss"):
         Distillation(make_net(16), hard=1)
+
+
+def test_the_teacher_teaches_as_it_was_evaluated(make_net):
+    teacher = make_net(16).train()
+    Distillation(teacher)
+    assert not any(module.training for module in teacher.modules())

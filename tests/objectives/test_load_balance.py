@@ -11,6 +11,7 @@ from bedplate.nn.decoder import Decoder
 from bedplate.nn.experts import Experts
 from bedplate.nn.feedforward import SwiGLU
 from bedplate.nn.initialise import initialise
+from bedplate.nn.mask import Mask
 from bedplate.nn.norm import RMSNorm
 from bedplate.nn.residual import Block, Residual
 from bedplate.nn.router import GroupLimited, TopK
@@ -179,3 +180,33 @@ def test_biases_move_by_the_load_of_all_ranks_and_parts():
 def test_a_net_without_experts_is_refused():
     with pytest.raises(InternalError, match="no routing"):
         Balanced(NextToken(), load=0.01)(net_of(SwiGLU(24)), batch_of())
+
+
+def test_by_row_it_is_deepseeks_complementary_loss():
+    """arXiv 2412.19437, equations 17 to 20, written out for each sequence; an even load costs 1."""
+    experts, k, T = 4, 2, 20
+    net, batch = net_of(Experts(GroupLimited(experts, k), 24), layers=1), batch_of(rows=3, length=T)
+    routing: list = []
+    net(batch["tokens"], positions=batch["positions"], mask=Mask(segments=batch["segments"]), routing=routing)
+    scores = routing[0].logits.sigmoid()
+    expected = torch.zeros(())
+    for row in range(3):
+        for expert in range(experts):
+            f = (routing[0].chosen[row] == expert).sum() * experts / (k * T)
+            P = sum(scores[row, t, expert] / scores[row, t].sum() for t in range(T)) / T
+            expected = expected + f * P
+    objective = Balanced(NextToken(), load=1.0, per="row")
+    found = objective(net, batch)["load_balance"].sum / objective.weights(batch)["load_balance"]
+    torch.testing.assert_close(found, expected / 3)
+
+
+def test_rows_filled_up_after_the_gap_count_what_exists():
+    """Fill-in-the-middle rows say it by `valid`, and the filler's routing changes nothing."""
+    net, batch = net_of(Experts(TopK(4, 2), 24)), batch_of()
+    there = torch.arange(20).expand(6, 20) < 15
+    batch |= {"segments": (~there).long(), "keep": there, "valid": there}
+    objective = Balanced(NextToken(), load=0.01, per="row")
+    other = batch | {"tokens": batch["tokens"].where(there, 3)}
+    assert int(objective.weights(batch)["load_balance"]) == 6 * 15
+    a, b = (total(objective, net, [x], x)["load_balance"] for x in (batch, other))
+    assert torch.equal(a, b)

@@ -23,6 +23,7 @@ from bedplate.nn.router import GroupLimited, Routing
 from bedplate.objectives.load_balance import Balanced
 from bedplate.objectives.multi_token import MultiToken
 from bedplate.objectives.next_token import NextToken
+from bedplate.train.step import mean
 
 VOCABULARY, DEPTHS = 53, 2
 LENGTHS = [[5, 3, 7, 1], [16]]
@@ -110,11 +111,9 @@ def test_equals_the_equations(net: MultiTokenDecoder, batch: dict[str, Tensor]) 
         assert (p.grad - gradients[name]).norm() <= 1e-5 * gradients[name].norm(), name
 
 
-def test_weights_count_places_whose_target_is_kept_and_of_the_same_document(batch: dict[str, Tensor]) -> None:
-    everything = batch | {"keep": torch.ones_like(batch["keep"])}
-    weights = MultiToken(DEPTHS).weights(everything)
-    lengths = [n for row in LENGTHS for n in row]
-    assert [int(w) for w in weights.values()] == [sum(max(n - k, 0) for n in lengths) for k in range(DEPTHS + 1)]
+def test_every_depth_is_divided_by_the_kept_places(batch: dict[str, Tensor]) -> None:
+    weights = MultiToken(DEPTHS).weights(batch)
+    assert [int(w) for w in weights.values()] == [int(batch["keep"].sum())] * (DEPTHS + 1)
     nothing = batch | {"keep": torch.zeros_like(batch["keep"])}
     assert not any(int(w) for w in MultiToken(DEPTHS).weights(nothing).values())
 
@@ -142,7 +141,22 @@ def test_rows_shorter_than_the_depths(batch: dict[str, Tensor]) -> None:
     short = {name: t[:, :2] for name, t in batch.items()}
     terms = MultiToken(3)(net, short)
     assert not any(terms[f"multi_token_{k}"].sum.item() for k in (2, 3))
-    assert int(MultiToken(3).weights(short)["multi_token_2"]) == 0
+
+
+def test_a_batch_of_documents_too_short_for_a_depth_is_a_batch_without_it(batch: dict[str, Tensor]) -> None:
+    """The run goes on, its loss and gradients those of the depths that there are."""
+    places = torch.arange(16).expand(2, 16)
+    short = batch | {"segments": places // 2, "positions": places % 2}  # no target is two places ahead
+    net = _net(True)
+    objective = MultiToken(DEPTHS, 0.3)
+    terms, weights = objective(net, short), objective.weights(short)
+    assert all(w > 0 for w in weights.values())
+    assert terms["multi_token_1"].sum > 0
+    loss = mean(terms, weights)
+    first = {name: terms[name] for name in ("next_token", "multi_token_1")}
+    torch.testing.assert_close(loss, mean(first, weights), rtol=0, atol=0)
+    loss.backward()
+    assert all(p.grad is None or bool(p.grad.isfinite().all()) for p in net.parameters())
 
 
 def test_routers_of_every_depth_are_noted_and_balanced(batch: dict[str, Tensor]) -> None:

@@ -9,7 +9,7 @@ from torch import nn
 from bedplate.nn.encoder import Encoder
 from bedplate.nn.encoder_heads import ClassHead, Transform
 from bedplate.objectives.prediction import predicted
-from bedplate.objectives.regression import GaussianLikelihood, SquaredError
+from bedplate.objectives.regression import LEAST_LOG_VARIANCE, GaussianLikelihood, SquaredError
 
 
 @pytest.fixture
@@ -67,3 +67,21 @@ def test_parts_unknown_values_and_nothing(make_net, objective, numbers, parts_su
 def test_a_head_of_another_width_is_an_error(make_net):
     with pytest.raises(ValueError, match=r"predictions of shape \(5, 1\) for values of shape \(5, 3\)"):
         SquaredError()(make_net(1), make_batch(3))
+
+
+def test_a_variance_has_an_end():
+    """Of a net that is all too sure the likelihood is that of the least spread, and its sureness gets no gradient."""
+    batch = make_batch(2)
+    log_variance = torch.tensor([-50.0, -13.0], requires_grad=True)
+
+    class Sure(nn.Module):
+        def forward(self, tokens, valid):
+            return torch.cat([batch["values"] + 1e-3, log_variance.expand(5, 2)], dim=-1)
+
+    loss = GaussianLikelihood()(Sure(), batch)["gaussian"].sum
+    spread = torch.tensor([LEAST_LOG_VARIANCE, -13.0]).mul(0.5).exp().expand(5, 2)
+    expected = -torch.distributions.Normal(batch["values"] + 1e-3, spread).log_prob(batch["values"]).sum()
+    torch.testing.assert_close(loss, expected, rtol=1e-4, atol=0)
+    loss.backward()
+    assert log_variance.grad[0] == 0
+    assert log_variance.grad[1] != 0

@@ -57,6 +57,8 @@ LEARNT = (
     "locale.py",
     "logging/__init__.py",
 )
+
+pytestmark = pytest.mark.slow
 HELD_OUT = ("configparser.py", "optparse.py", "textwrap.py", "zipfile.py", "zipfile/__init__.py")
 OTHER, STRING, COMMENT = 0, 1, 2
 

@@ -15,6 +15,8 @@ import bedplate
 from bedplate.console import Console
 from bedplate.ledger import open_artefact
 
+pytestmark = pytest.mark.slow
+
 SHAPE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
 # name -> specials of the tokenizer, architecture, objective
 KINDS = {

@@ -77,7 +77,7 @@ RECIPES = {
     "further tokens: say architecture.num_nextn_predict_layers": (DEEPSEEK, next_token(multi_token=0.3)),
     "num_nextn_predict_layers 1, and nothing would train them": ({**DEEPSEEK, "num_nextn_predict_layers": 1},),
     "1 of bedplate-mixer's layers read one way only": (MIXER, {"name": "prefix"}),
-    "leave 80 to write, more than architecture.max_position_embeddings 40": (
+    "leave 78 to write, more than architecture.max_position_embeddings 40": (
         {**BART, "max_position_embeddings": 40}, {"name": "span-corruption", "density": 0.8},
     ),
 }  # fmt: skip

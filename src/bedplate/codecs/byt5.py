@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 from bedplate.codecs.byte_alphabet import byte_alphabet
-from bedplate.codecs.text import TextTokenizer
-from bedplate.errors import TokenizerError
 
 CLASS = "ByT5Tokenizer"
 SPECIALS = ("<pad>", "</s>", "<unk>")
@@ -17,22 +15,14 @@ SENTINELS = 125
 """`<extra_id_0>` and on, after the bytes: all its models have 384 rows."""
 
 
-def read_byt5(folder: Path) -> TextTokenizer | None:
-    """The tokenizer of a folder whose `tokenizer_config.json` names ByT5's class; None where it doesn't.
+def names_byt5(settings: Mapping[str, Any]) -> bool:
+    """Whether a `tokenizer_config.json` names ByT5's class."""
+    return settings.get("tokenizer_class") == CLASS
 
-    A text gets `</s>` at its end. Raises TokenizerError for a configuration that is damaged.
-    """
-    path = folder / "tokenizer_config.json"
-    if not path.is_file():
-        return None
-    try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(settings, dict) or settings.get("tokenizer_class") != CLASS:
-            return None
-    except (OSError, ValueError) as error:
-        raise TokenizerError(f"{path}: not readable: {error}", "Take an undamaged copy.") from error
-    roles = dict(zip(("pad_token", "eos_token", "unk_token"), SPECIALS, strict=True))
-    return TextTokenizer(json.dumps(_definition()), roles, origin=str(path))
+
+def byt5_definition() -> tuple[str, dict[str, Any]]:
+    """The content of its `tokenizer.json` and its roles. A text gets `</s>` at its end."""
+    return json.dumps(_definition()), dict(zip(("pad_token", "eos_token", "unk_token"), SPECIALS, strict=True))
 
 
 def _definition() -> dict[str, Any]:

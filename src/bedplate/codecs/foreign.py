@@ -1,4 +1,4 @@
-"""Tokenizer folders from before `tokenizer.json`: SentencePiece, tiktoken, GPT-2's two files, BERT's list.
+"""Tokenizer folders without `tokenizer.json`: SentencePiece, tiktoken, GPT-2's two files, BERT's list, ByT5's none.
 
 A vocabulary file doesn't say everything: the rest is in the folder's configuration and, by the class that it names, in
 `bedplate.codecs.published`. A class that isn't there is refused: another's rules would give other ids.
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bedplate.codecs import published, sentencepiece
+from bedplate.codecs.byt5 import byt5_definition, names_byt5
 from bedplate.codecs.published import CLASSES, FAMILIES, Published
 from bedplate.codecs.sentencepiece import CONTROL, UNKNOWN, Piece, SentencePiece
 from bedplate.codecs.tiktoken import LLAMA3_PATTERN, is_tiktoken, read_tiktoken
@@ -34,13 +35,16 @@ _UNDAMAGED = "Take an undamaged copy of the file, or a tokenizer.json in its pla
 
 
 def read_foreign(folder: str | Path) -> TextTokenizer | None:
-    """The tokenizer of a folder whose vocabulary is in one of the older files; None where there is none of them.
+    """The tokenizer of a folder whose vocabulary is in one of the older files, or is ByT5's, which needs none; None
+    where there is none of them.
 
     Raises TokenizerError for broken files, and for a class of tokenizer whose rules aren't known here.
     """
     from bedplate.codecs.text import TextTokenizer
 
-    found = any((Path(folder) / name).is_file() for name in (*SENTENCEPIECE_FILES, "vocab.json", "vocab.txt"))
+    folder = Path(folder)
+    found = any((folder / name).is_file() for name in (*SENTENCEPIECE_FILES, "vocab.json", "vocab.txt"))
+    found = found or names_byt5(_object(folder / "tokenizer_config.json"))
     return TextTokenizer.load(folder) if found else None
 
 
@@ -48,6 +52,8 @@ def foreign_definition(folder: Path) -> tuple[str, dict[str, Any]] | None:
     """The content of the `tokenizer.json` that a folder lacks, and of its `tokenizer_config.json` with every role;
     None where it has no vocabulary that we know."""
     settings = _object(folder / "tokenizer_config.json")
+    if names_byt5(settings):
+        return byt5_definition()
     mapped = {k: v for k, v in _object(folder / "special_tokens_map.json").items() if k.endswith("_token")}
     kind = _class(folder, settings)
     facts = CLASSES.get(kind or "")
@@ -65,6 +71,8 @@ def foreign_definition(folder: Path) -> tuple[str, dict[str, Any]] | None:
         return None
     _add(made, settings, _object(folder / "added_tokens.json"), folder)
     settings = _roles(made, facts, mapped | settings)
+    if facts is CLASSES["EsmTokenizer"]:
+        _out_of_reach(made)
     _put_around(made, facts, settings)
     return made.to_str(), settings
 
@@ -252,6 +260,17 @@ def _roles(made: Tokenizer, facts: Published, settings: Mapping[str, Any]) -> di
             lstrip = role == "mask_token" and token == "<mask>" and facts is published.ROBERTA
             made.add_special_tokens([AddedToken(token, normalized=False, special=True, lstrip=lstrip)])
     return roles
+
+
+def _out_of_reach(made: Tokenizer) -> None:
+    """Letters are found in the vocabulary whole, and special tokens are in it: where a text spells one that isn't to be
+    parsed, it becomes a character that no vocabulary has, and so an unknown token."""
+    from tokenizers import Regex, normalizers
+
+    special = [token.content for token in made.get_added_tokens_decoder().values() if token.special]
+    spelt = "|".join(re.escape(token) for token in sorted(special, key=len, reverse=True))
+    if spelt:
+        made.normalizer = normalizers.Replace(Regex(spelt), "\ufffd")
 
 
 def _put_around(made: Tokenizer, facts: Published, settings: Mapping[str, Any]) -> None:

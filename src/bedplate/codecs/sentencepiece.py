@@ -29,6 +29,10 @@ NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
 UNIGRAM, BPE = 1, 2
 MOST_BYTES = 1 << 28
 MOST_PIECES = 1 << 22
+MOST_CHARACTERS = 512
+"""Of a piece: published ones have up to 128, runs of spaces. What a BPE piece costs grows with the square of it."""
+MOST_MERGES = 1 << 21
+"""The largest published vocabularies have a quarter of that."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +130,8 @@ def _check(model: SentencePiece) -> None:
     for number, piece in enumerate(model.pieces):
         if not piece.text:
             raise ValueError(f"piece {number} is empty")
+        if len(piece.text) > MOST_CHARACTERS:
+            raise ValueError(f"piece {number} has {len(piece.text)} characters, more than {MOST_CHARACTERS}")
         if seen.setdefault(piece.text, number) != number:
             raise ValueError(f"pieces {seen[piece.text]} and {number} are both {piece.text!r}")
         if not math.isfinite(piece.score):
@@ -216,11 +222,17 @@ def _out_of_reach(model: SentencePiece) -> str:
 def merges_from_scores(pieces: Mapping[str, tuple[int, float]]) -> list[tuple[str, str]]:
     """Merges under which BPE joins as SentencePiece does, which takes whichever neighbours make the piece of the
     highest score: every cut of a piece into two, ranked by its score, then the longer left half, the longer right half
-    and the order of the vocabulary. pieces: text -> (id, score)."""
+    and the order of the vocabulary. pieces: text -> (id, score). Raises TokenizerError where there would be more than
+    `MOST_MERGES`."""
     merges: list[tuple[tuple[float, int, int], tuple[str, str]]] = []
     for piece, (_, score) in pieces.items():
-        pairs = [(piece[:at], piece[at:]) for at in range(1, len(piece))]
-        pairs = [(left, right) for left, right in pairs if left in pieces and right in pieces]
+        cuts = ((piece[:at], piece[at:]) for at in range(1, len(piece)))
+        pairs = [(left, right) for left, right in cuts if left in pieces and right in pieces]
+        if len(merges) + len(pairs) > MOST_MERGES:
+            raise TokenizerError(
+                f"pieces that can be cut in two in more than {MOST_MERGES} ways are no vocabulary",
+                "Take an undamaged copy of the file, or a tokenizer.json in its place.",
+            )
         pairs.sort(key=lambda pair: (pieces[pair[0]][0], pieces[pair[1]][0]))
         merges.extend(((score, len(left), len(right)), (left, right)) for left, right in pairs)
     merges.sort(key=lambda merge: merge[0], reverse=True)

@@ -224,6 +224,14 @@ class TextTokenizer:
         return self._id_of("mask_token")
 
     @cached_property
+    def around(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The ids that post-processing puts before a text and after it, such as those of [CLS] and of [SEP]."""
+        encoded = self.backend.encode("aA0C", add_special_tokens=True)
+        own = [i for i, put in enumerate(encoded.special_tokens_mask) if not put]
+        first, last = (own[0], own[-1]) if own else (len(encoded.ids), len(encoded.ids))
+        return tuple(encoded.ids[:first]), tuple(encoded.ids[last + 1 :])
+
+    @cached_property
     def sentinel_ids(self) -> tuple[int, ...]:
         """The ids of `<extra_id_0>`, `<extra_id_1>`, ... as far as there are any: T5's marks of what was left out."""
         found: list[int] = []

@@ -20,6 +20,10 @@ LLAMA3_PATTERN = (
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 MOST_BYTES = 1 << 28
+MOST_TOKEN_BYTES = 512
+"""Of a token: published ones have up to 128, runs of spaces. What a token costs grows with the square of it."""
+MOST_MERGES = 1 << 21
+"""The largest published vocabularies have a quarter of that."""
 
 
 def is_tiktoken(content: bytes) -> bool:
@@ -40,7 +44,7 @@ def read_tiktoken(
 
     ranks = _ranks(content, origin)
     vocabulary = {spelt(token): rank for token, rank in ranks.items()}
-    made = Tokenizer(models.BPE(vocab=vocabulary, merges=_merges(ranks), ignore_merges=True))
+    made = Tokenizer(models.BPE(vocab=vocabulary, merges=_merges(ranks, origin), ignore_merges=True))
     try:
         split = pre_tokenizers.Split(Regex(pattern), behavior="isolated")
     except Exception as error:  # the library raises bare Exception
@@ -77,6 +81,8 @@ def _ranks(content: bytes, origin: str) -> dict[bytes, int]:
             token = base64.b64decode(encoded, validate=True)
         except binascii.Error as error:
             raise broken(f"line {number}: {error}") from error
+        if len(token) > MOST_TOKEN_BYTES:
+            raise broken(f"line {number}: a token of {len(token)} bytes, more than {MOST_TOKEN_BYTES}")
         if token in ranks:
             raise broken(f"line {number}: the token {token!r} for the second time")
         ranks[token] = int(rank)
@@ -87,13 +93,18 @@ def _ranks(content: bytes, origin: str) -> dict[bytes, int]:
     return ranks
 
 
-def _merges(ranks: Mapping[bytes, int]) -> list[tuple[str, str]]:
+def _merges(ranks: Mapping[bytes, int], origin: str) -> list[tuple[str, str]]:
     """tiktoken joins whichever neighbours make the token of the lowest rank: every cut of a token in two is a merge."""
     merges: list[tuple[int, int, int, tuple[str, str]]] = []
     for token, rank in ranks.items():
         for at in range(1, len(token)):
             left, right = ranks.get(token[:at]), ranks.get(token[at:])
             if left is not None and right is not None:
+                if len(merges) == MOST_MERGES:
+                    raise TokenizerError(
+                        f"{origin}: tokens that can be cut in two in more than {MOST_MERGES} ways are no vocabulary",
+                        "Take an undamaged copy of the file.",
+                    )
                 merges.append((rank, left, right, (spelt(token[:at]), spelt(token[at:]))))
     merges.sort(key=lambda merge: merge[:3])
     return [merge[3] for merge in merges]

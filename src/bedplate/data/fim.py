@@ -55,7 +55,7 @@ class FimRows:
 
     length: places of a row; what it has more than the source's rows is room for sentinels: 4 places a segment, and
     where `pieces` is given, some for tokens that are cut. Segments for which no room is left stay as they are, and room
-    that is left is padding with `keep` false, so nothing of a text is lost. pieces: cut between characters, the three
+    that is left is padding with `keep` false, so nothing of a text is lost; `valid` says which places exist. pieces: cut between characters, the three
     parts encoded anew as they will be when the model is asked to fill in; between tokens where None. A segment whose
     text isn't whole (it begins inside a character) stays as it is then. Row r is a pure function of (source rows, seed,
     r).
@@ -89,7 +89,8 @@ class FimRows:
             )
         draws = uniform(self.seed, "fim", first, found, 4 * width).reshape(found, 4, width)
         rows = [self._row({key: source[key][i] for key in KEYS}, draws[i]) for i in range(found)]
-        return {key: np.stack([row[key] for row in rows]) for key in KEYS}
+        made = {key: np.stack([row[key] for row in rows]) for key in KEYS}
+        return made | {"valid": made["keep"]}  # of packed rows all that exists is kept
 
     def _row(self, row: Rows, draws: npt.NDArray[np.float64]) -> Rows:
         width = len(row["tokens"])

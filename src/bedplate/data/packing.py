@@ -5,11 +5,14 @@ the one boundary token. An epoch is all documents' pairs, one document after ano
 succession, and rows come in a shuffled order, so that a batch is many documents and not a stretch of one. Every pair is
 seen once an epoch: nothing is padded, truncated or dropped. Documents don't see each other: `segments` says which pairs
 of a row belong together.
+
+Of a net that sees both sides of a token, documents are laid out as its tokenizer puts them instead, with what stands
+around a text as inputs of their own: [CLS] t1..tn [SEP], whose targets are the inputs themselves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -22,6 +25,8 @@ from bedplate.errors import InputError
 
 Ids = npt.NDArray[np.int64]
 Rows = dict[str, np.ndarray]
+Around = tuple[Sequence[int], Sequence[int]]
+"""Ids that stand before a document and after it, as `TextTokenizer.around` has them."""
 
 
 class PackedRows:
@@ -29,11 +34,12 @@ class PackedRows:
     shuffled.
 
     Row r is a pure function of (tokens, length, seed, r): however a batch is cut into ranks or micro-batches, and
-    wherever a run resumes, the global order is the same. Rows run on from one epoch into the next.
+    wherever a run resumes, the global order is the same. Rows run on from one epoch into the next. around: what stands
+    around each document, where inputs are to be whole texts and not next-token pairs; "pairs" below are inputs then.
     """
 
-    def __init__(self, tokens: TokenSet, split: str, length: int, seed: int) -> None:
-        self._source = _PairSource(tokens, split)
+    def __init__(self, tokens: TokenSet, split: str, length: int, seed: int, *, around: Around | None = None) -> None:
+        self._source = _PairSource(tokens, split, around)
         self.length = _positive(length)
         self.seed = seed
         self.pairs_per_epoch: int = self._source.total
@@ -79,11 +85,19 @@ class EvaluationRows:
     """One pass over the documents of a split, always in the same order; the last row is padded with `keep` false.
 
     most_pairs bounds the pass to a fixed sample of whole documents: the first of a fixed shuffle whose pairs fit (at
-    least one document). None takes all, in the artefact's order.
+    least one document). None takes all, in the artefact's order. around: as `PackedRows` has it.
     """
 
-    def __init__(self, tokens: TokenSet, split: str, length: int, *, most_pairs: int | None = None) -> None:
-        self._source = _PairSource(tokens, split)
+    def __init__(
+        self,
+        tokens: TokenSet,
+        split: str,
+        length: int,
+        *,
+        most_pairs: int | None = None,
+        around: Around | None = None,
+    ) -> None:
+        self._source = _PairSource(tokens, split, around)
         self._boundary = tokens.boundary_id
         self.length = _positive(length)
         chosen = np.arange(self._source.documents, dtype=np.int64)
@@ -136,16 +150,19 @@ class _Pairs:
 
 
 class _PairSource:
-    """The pairs of a split's documents, found by their place in a given order."""
+    """The pairs of a split's documents, or with `around` their inputs, found by their place in a given order."""
 
-    def __init__(self, tokens: TokenSet, split: str) -> None:
+    def __init__(self, tokens: TokenSet, split: str, around: Around | None) -> None:
         self._tokens, self._split = tokens, split
         self._table: DocumentTable = tokens.documents(split)
         self.documents = len(self._table)
         if self.documents == 0:
             raise InputError(f"{tokens.folder}: no documents in the {split} split", "Give the corpus more documents.")
-        self.sizes: Ids = self._table.length + 1
+        self._around = None if around is None else tuple(np.array(ids, dtype=np.int64) for ids in around)
+        self.sizes: Ids = self._table.length + (1 if self._around is None else sum(map(len, self._around)))
         self.total = int(self.sizes.sum())
+        if self.total == 0:
+            raise InputError(f"{tokens.folder}: no tokens in the {split} split", "Give the corpus more documents.")
 
     def order(self, documents: npt.NDArray[np.integer]) -> _Order:
         return _Order(documents.astype(np.int64), np.cumsum(self.sizes[documents]))
@@ -161,6 +178,9 @@ class _PairSource:
         local = ordinal - first
         place = np.arange(at, at + count) - begins[local]  # of a pair in its document: 0 has BOS as input
         row = number[local]
+        if self._around is not None:
+            whole = self._laid_out(row, place, *self._around)
+            return _Pairs(whole, whole, ordinal)
 
         # A pair's target is the next pair's input, so each token is fetched once: as a target.
         targets = np.full(count, self._tokens.boundary_id, dtype=np.int64)
@@ -172,6 +192,17 @@ class _PairSource:
             inputs[:1] = self._fetch(row[:1], place[:1] - 1)
         inputs[place == 0] = self._tokens.boundary_id
         return _Pairs(inputs, targets, ordinal)
+
+    def _laid_out(self, row: Ids, place: Ids, before: Ids, after: Ids) -> Ids:
+        """The tokens at these places of documents with what stands around each."""
+        inner = place - len(before)
+        behind = inner - self._table.length[row]
+        text = (inner >= 0) & (behind < 0)
+        whole = np.empty_like(place)
+        whole[inner < 0] = before[place[inner < 0]]
+        whole[text] = self._fetch(row[text], inner[text])
+        whole[behind >= 0] = after[behind[behind >= 0]]
+        return whole
 
     def _fetch(self, row: Ids, place: Ids) -> Ids:
         table = self._table

@@ -315,16 +315,21 @@ def _parse_line(source: Source, file: SourceFile, number: int, name: str, line: 
         )
     url = row.get(source.url_field) if source.url_field is not None else None
     group = row.get(source.group_field) if source.group_field is not None else None
-    if source.group_field is not None and not isinstance(group, str | int):
-        return failure(
-            "no_group",
-            f'the field "{source.group_field}" holds {_json_type(group)}, which names no group',
-            f"Give every line one, {skip}",
-        )
+    if (no_group := _no_group(source, group, name, place, len(line))) is not None:
+        return no_group
     return RawDocument(
         name, text or "", url=url if isinstance(url, str) else None, bytes=len(line),
         group=None if group is None else str(group),
     )  # fmt: skip
+
+
+def _no_group(source: Source, group: object, name: str, place: str, size: int) -> Failure | None:
+    """Why a document can't be kept with its group: it has none, though the source says that all have."""
+    if source.group_field is None or isinstance(group, str | int):
+        return None
+    problem = f'the field "{source.group_field}" holds {_json_type(group)}, which names no group'
+    fix = "Give every document one, or set on_error=skip to count those without as failed and go on."
+    return Failure(name, place, "no_group", problem, fix, bytes=size)
 
 
 def _json_type(value: object) -> str:
@@ -359,11 +364,13 @@ def _read_parquet(source: Source, file: SourceFile) -> Iterator[RawDocument | Fa
             others = [batch.column(columns.index(c)).to_pylist() if c else [None] * len(texts) for c in named.values()]
             for data, url, group in zip(texts, *others, strict=True):
                 number += 1
+                name, size = f"{file.name}#{number}", len(data or b"")
+                if (no_group := _no_group(source, group, name, f"{file.path} row {number}", size)) is not None:
+                    yield no_group
+                    continue
                 text = decode(data or b"")
                 drop = None if text is not None else "not_text"
-                yield RawDocument(
-                    f"{file.name}#{number}", text, url=url, drop=drop, bytes=len(data or b""), group=group
-                )
+                yield RawDocument(name, text, url=url, drop=drop, bytes=size, group=group)
     except (pa.ArrowException, OSError) as error:
         yield Failure(
             *(f"{file.name}#{number + 1}", str(file.path), "damaged_file", f"damaged after row {number}: {error}"),

@@ -35,24 +35,21 @@ def fertility_of_files(tokenizers: Sequence[str | Path], texts: Mapping[str, str
 def open_tokenizer(path: Path) -> TextTokenizer:
     """The tokenizer of a folder, or of the `model/` inside a run, from whichever files it has. Raises InputError where
     there is no such folder, TokenizerError where it holds no tokenizer that can be read."""
-    from bedplate.codecs.byt5 import read_byt5
     from bedplate.codecs.text import TextTokenizer
     from bedplate.families.model import nearest_sibling
 
     if not path.is_dir():
         what = "a file, not a folder" if path.exists() else f"no such folder{nearest_sibling(path)}"
         raise InputError(f"{path}: {what}", "Give the folder of a tokenizer or a model.")
-    folder = path / "model" if (path / "model" / "tokenizer.json").is_file() else path
-    has_definition = (folder / "tokenizer.json").is_file()
-    byt5 = None if has_definition else read_byt5(folder)
-    return TextTokenizer.load(folder) if byt5 is None else byt5
+    return TextTokenizer.load(path / "model" if (path / "model" / "tokenizer.json").is_file() else path)
 
 
 def read_texts(file: Path) -> list[str]:
     """The lines of a file, without those of only white space. Raises InputError for a file that can't be read, isn't
     UTF-8 or has no text in it."""
     try:
-        lines = file.read_bytes().decode("utf-8-sig").splitlines()
+        # Not splitlines, which also ends a line at characters that stand inside texts (U+2028, form feeds).
+        lines = file.read_bytes().decode("utf-8-sig").replace("\r\n", "\n").split("\n")
     except OSError as error:
         raise InputError(f"{file}: can't be read: {error.strerror}", "Give a text file.") from error
     except UnicodeDecodeError as error:

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from bedplate.families.activations import HiddenAct
 from bedplate.families.bert_config import BertShape
-from bedplate.families.family_config import MAX_LAYERS, HuggingFace
+from bedplate.families.family_config import MAX_LAYERS, HuggingFace, check_addressable
 
 
 class AlbertConfig(BertShape):
@@ -36,4 +36,12 @@ class AlbertConfig(BertShape):
             raise ValueError(
                 f"{self.num_hidden_groups} groups of {self.inner_group_num} blocks: more than {MAX_LAYERS}"
             )
+        if self.num_hidden_layers * self.inner_group_num > MAX_LAYERS:
+            raise ValueError(f"{self.num_hidden_layers} steps of {self.inner_group_num} blocks: more than {MAX_LAYERS}")
+        rows = max(self.vocab_size, self.max_position_embeddings, self.type_vocab_size, self.hidden_size)
+        check_addressable(rows, self.embedding_size, f"embedding_size {self.embedding_size}")
         return self
+
+    @property
+    def parts(self) -> int:
+        return self.num_hidden_groups * self.inner_group_num

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+
 from bedplate.families.activations import ACTIVATION_NAMES
 from bedplate.families.bart_config import BartConfig
 from bedplate.families.weights import Line, Map, Table
@@ -48,7 +50,7 @@ def tied(c: BartConfig) -> dict[str, str]:
 
 
 def weights(c: BartConfig) -> Table:
-    """Checkpoints without a head lack the prefix `model.`."""
+    """Checkpoints without a head lack the prefix `model.` and the constant beside the head, which is then 0."""
     stacks = ["encoder.embed_tokens.weight", "decoder.embed_tokens.weight"]
     spelt = [*(f"model.{s}" for s in stacks), "shared.weight", *stacks]
     lines = [
@@ -56,8 +58,9 @@ def weights(c: BartConfig) -> Table:
         Map("decoder.embed.weight", spelt[1], [spelt[0], *stacks]),
         Map("decoder.head.weight", "lm_head.weight"),
         Line(
-            ("logit_bias",), ("final_logits_bias",), to_ours=lambda stored: [stored[0].flatten()],
-            to_theirs=lambda parameters: [parameters[0][None]],
+            ("logit_bias",), ("final_logits_bias",),
+            to_ours=lambda stored: [stored[0].flatten() if stored else torch.zeros(c.vocab_size)],
+            to_theirs=lambda parameters: [parameters[0][None]], optional=True,
         ),
     ]  # fmt: skip
     for side, layers in (("encoder", c.num_hidden_layers), ("decoder", c.decoder_layers)):

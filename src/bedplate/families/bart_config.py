@@ -13,7 +13,11 @@ from bedplate.families.seq2seq_config import Seq2SeqConfig
 
 class BartConfig(Seq2SeqConfig):
     """A BART: learned positions, LayerNorm after each sublayer and on the embeddings, biases everywhere, a tied head
-    with a constant beside it."""
+    with a constant beside it.
+
+    `forced_eos_token_id` is read and not kept: transformers writes it where a text reaches its greatest length, which
+    is no part of the model; here such a text ends where it is cut.
+    """
 
     hf: ClassVar[HuggingFace] = HuggingFace(
         architecture="BartForConditionalGeneration",
@@ -36,7 +40,7 @@ class BartConfig(Seq2SeqConfig):
         harmless=frozenset({
             "dropout", "activation_dropout", "classif_dropout", "classifier_dropout", "encoder_layerdrop",
             "decoder_layerdrop", "init_std", "num_hidden_layers", "num_beams", "early_stopping", "length_penalty",
-            "max_length", "min_length", "no_repeat_ngram_size", "prefix", "forced_eos_token_id", "output_past",
+            "max_length", "min_length", "no_repeat_ngram_size", "prefix", "forced_eos_token_id",
             "force_bos_token_to_be_generated",
         }),
         written={"is_encoder_decoder": True, "tie_word_embeddings": True},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from bedplate.families.activations import ACTIVATION_NAMES
+from bedplate.families.activations import ACTIVATION_NAMES, HiddenAct
 from bedplate.families.bert_config import BertConfig, BertShape
 from bedplate.families.encoder_config import EncoderConfig
 from bedplate.families.weights import Line, Map, Table
@@ -17,12 +17,14 @@ from bedplate.nn.residual import Block, Residual
 from bedplate.nn.stack import Embeddings
 
 
-def build(c: BertShape) -> Encoder:
-    """The modules, parameters not yet set."""
+def build(c: BertShape, masked_act: HiddenAct | None = None) -> Encoder:
+    """The modules, parameters not yet set. masked_act: the masked head's function, where it isn't `hidden_act`."""
     embeddings = Embeddings(
         c.vocab_size, c.max_position_embeddings, c.position_offset, c.type_vocab_size, LayerNorm(c.layer_norm_eps)
     )
-    return Encoder(c.hidden_size, embeddings, [block(c)] * c.num_hidden_layers, norm=None, head=head(c))
+    return Encoder(
+        c.hidden_size, embeddings, [block(c)] * c.num_hidden_layers, norm=None, head=head(c, masked_act=masked_act)
+    )
 
 
 def block(c: BertShape) -> Block:
@@ -34,10 +36,13 @@ def block(c: BertShape) -> Block:
     return Block(Residual(attention, out_norm=norm), Residual(feed_forward, out_norm=norm))
 
 
-def head(c: EncoderConfig, width: int | None = None) -> MaskedHead | ClassHead | None:
-    """The head that the configuration asks for. width: of the embedding, where it isn't the encoder's."""
+def head(
+    c: EncoderConfig, width: int | None = None, masked_act: HiddenAct | None = None
+) -> MaskedHead | ClassHead | None:
+    """The head that the configuration asks for. width: of the embedding, where it isn't the encoder's; masked_act: the
+    masked head's function, where it isn't `hidden_act`."""
     if c.head == "masked":
-        transform = Transform(ACTIVATION_NAMES[c.hidden_act], LayerNorm(c.layer_norm_eps), width)
+        transform = Transform(ACTIVATION_NAMES[masked_act or c.hidden_act], LayerNorm(c.layer_norm_eps), width)
         return MaskedHead(transform, tied=c.tie_word_embeddings)
     if c.head == "classes":
         return ClassHead(len(c.labels), "cls", Transform("tanh"))

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from bedplate.families.activations import HiddenAct
-from bedplate.families.family_config import MAX_LAYERS, FamilyConfig, HuggingFace, refuse
+from bedplate.families.family_config import MAX_LAYERS, MAX_PARTS, FamilyConfig, HuggingFace, check_addressable, refuse
 from bedplate.families.rope_config import ROPE, RopeScalingConfig, read_rope, write_rope
 
 
@@ -45,7 +45,7 @@ class DeepseekV3Config(FamilyConfig):
     rope_theta: float = Field(10000.0, gt=1, le=1e30, description="base of the rotary frequencies")
     rope_scaling: RopeScalingConfig | None = Field(None, description="stretching beyond the trained length")
     first_k_dense_replace: int = Field(ge=0, description="blocks at the beginning that have no experts")
-    n_routed_experts: int = Field(gt=0, description="experts that tokens choose from")
+    n_routed_experts: int = Field(gt=0, le=MAX_PARTS, description="experts that tokens choose from")
     n_shared_experts: int = Field(1, gt=0, description="experts that every token takes")
     num_experts_per_tok: int = Field(gt=0, description="experts that each token chooses")
     n_group: int = Field(1, gt=0, description="groups that the experts fall into")
@@ -76,7 +76,21 @@ class DeepseekV3Config(FamilyConfig):
                 f"num_experts_per_tok {self.num_experts_per_tok} is more than the {self.topk_group * per_group} "
                 f"experts of topk_group {self.topk_group} groups"
             )
+        widest = max(self.qk_nope_head_dim + self.qk_rope_head_dim, self.qk_nope_head_dim + self.v_head_dim)
+        latent = max(self.hidden_size, self.kv_lora_rank, self.q_lora_rank or 0)
+        check_addressable(self.num_attention_heads * widest, latent, f"{self.num_attention_heads} heads of {widest}")
+        for name in ("n_routed_experts", "n_shared_experts"):
+            inner = getattr(self, name) * self.moe_intermediate_size
+            check_addressable(inner, self.hidden_size, f"{name} of moe_intermediate_size {self.moe_intermediate_size}")
+        if self.parts > MAX_PARTS:
+            raise ValueError(f"{self.num_hidden_layers} layers of {self.n_routed_experts} experts: over {MAX_PARTS}")
         return self
+
+    @property
+    def parts(self) -> int:
+        layers = self.num_hidden_layers + self.num_nextn_predict_layers
+        dense = min(self.first_k_dense_replace, self.num_hidden_layers)
+        return dense + (layers - dense) * self.n_routed_experts
 
     @classmethod
     def handled(cls) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self
 
@@ -33,6 +34,7 @@ class EncoderConfig(FamilyConfig):
     """An encoder of any family. Its `hf.architecture` is the stem of its classes' names; which class, and so which head
     a folder has, is what `architectures` says."""
 
+    causal: ClassVar[bool] = False
     architectures: ClassVar[Mapping[str, str]] = {}
     """Stems of the classes of other model types that a family reads."""
 
@@ -71,7 +73,9 @@ class EncoderConfig(FamilyConfig):
     @classmethod
     def fields_from(cls, given: Mapping[str, Any], where: str) -> dict[str, Any]:
         said = given.get("architectures") or [""]
-        name = said[0] if isinstance(said, list) and isinstance(said[0], str) else ""
+        if not isinstance(said, list) or not all(isinstance(name, str) for name in said):
+            raise refuse(where, f"architectures={said!r} is no list of names", "Name the class that it is a model of.")
+        name = said[0]
         head = next((head for ending, head in _READ.items() if name.endswith(ending)), None)
         labels = _labels(given, where) if head in ("classes", "token-classes") else ()
         return {"head": head, "labels": labels, "problem_type": given.get("problem_type") if labels else None}
@@ -99,8 +103,12 @@ def _labels(given: Mapping[str, Any], where: str) -> tuple[str, ...]:
     if named is None:
         return tuple(f"LABEL_{i}" for i in range(count if isinstance(count, int) and 0 < count < 1 << 20 else 2))
     try:
-        return tuple(str({int(i): label for i, label in named.items()}[i]) for i in range(len(named)))
+        labels = tuple(str({int(i): label for i, label in named.items()}[i]) for i in range(len(named)))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise refuse(
             where, f"id2label={named!r} doesn't name the classes 0, 1, 2, ...", "Name each, from 0 on."
         ) from error
+    if len(set(labels)) < len(labels):
+        label, _ = Counter(labels).most_common(1)[0]
+        raise refuse(where, f"id2label names two classes {label!r}", "Give each class a name of its own.")
+    return labels

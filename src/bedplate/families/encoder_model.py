@@ -18,6 +18,7 @@ from torch import Tensor
 from bedplate.codecs.text import TextTokenizer
 from bedplate.errors import InputError, TokenizerError
 from bedplate.families import encoder_predictions
+from bedplate.families.building import check_parts
 from bedplate.families.checkpoint import Checkpoint, stored_dtype, write_checkpoint
 from bedplate.families.encoder_config import EncoderConfig
 from bedplate.families.encoder_predictions import Guess, TokenClass, check_head
@@ -277,7 +278,9 @@ class EncoderModel:
         from bedplate.families.model import model_folder
 
         folder = model_folder(folder)
-        config = _with_head_in(read_config(folder), Checkpoint(folder).shapes)
+        config, found = read_config(folder), Checkpoint(folder).shapes
+        check_parts(config, found, str(folder))
+        config = _with_head_in(config, found)
         settings = read_settings(folder, config.positions)
         family = encoder_family_of(config.model_type, str(folder))
         tokenizer = _read_tokenizer(folder, config)

@@ -6,11 +6,12 @@ supported are refused, never ignored. No torch here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self, get_args
 
 from pydantic import Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 
 from bedplate.config.model import Config
 from bedplate.errors import WeightsError
@@ -19,6 +20,8 @@ from bedplate.errors import WeightsError
 MAX_LAYERS = 10_000
 # Positions are turned into fp32 angles and GGUF counts them in 32 bits.
 MAX_POSITIONS = 2**31 - 1
+# Blocks times the experts of each, of which every one has tensors of its own.
+MAX_PARTS = 2**18
 # Numbers in one matrix: the bytes of more can't be counted in the 63 bits that torch has, even before any is allocated.
 MAX_NUMBERS = 2**59
 
@@ -33,9 +36,17 @@ HARMLESS = frozenset({
     "output_attentions", "output_hidden_states", "output_router_logits", "id2label", "label2id", "num_labels",
     "problem_type", "chunk_size_feed_forward", "task_specific_params", "finetuning_task", "tokenizer_class",
     "transformers.js_config", "_attn_implementation_autoset", "unsloth_fixed", "unsloth_version", "sep_token_id",
-    "cls_token_id", "mask_token_id", "model_max_length", "quantization_config_origin",
+    "cls_token_id", "mask_token_id", "model_max_length", "quantization_config_origin", "output_past",
 })  # fmt: skip
 """Keys that say nothing about the mathematics of a forward pass, in any family."""
+
+NEUTRAL: Mapping[str, tuple[Any, ...]] = {
+    "max_length": (20,), "min_length": (0,), "num_beams": (1,), "num_beam_groups": (1,), "diversity_penalty": (0,),
+    "temperature": (1,), "top_k": (50,), "top_p": (1,), "typical_p": (1,), "repetition_penalty": (1,),
+    "length_penalty": (1,), "no_repeat_ngram_size": (0,), "encoder_no_repeat_ngram_size": (0,),
+    "num_return_sequences": (1,), "eos_token_ids": (0,),
+}  # fmt: skip
+"""Keys that whole dumps of old configurations carry with the value that changes nothing when a text is written."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +71,8 @@ class FamilyConfig(Config):
     """The configuration of a model of any family; families add their shape."""
 
     hf: ClassVar[HuggingFace]
+    causal: ClassVar[bool] = True
+    """Whether no position that writes sees what comes after it, so that `is_causal` can but say so."""
 
     model_type: str = Field(description="the Hugging Face name it is saved under")
     hidden_size: int = Field(gt=0, description="width of the residual stream")
@@ -87,6 +100,11 @@ class FamilyConfig(Config):
                     raise ValueError(f"{key} {token} is beyond the {self.vocab_size} rows of the embedding")
         return self
 
+    @property
+    def parts(self) -> int:
+        """Blocks and experts that have tensors of their own: a checkpoint of fewer tensors can't be this model's."""
+        return self.num_hidden_layers
+
     @classmethod
     def from_hf(cls, found: Mapping[str, Any], where: str = "config.json") -> Self:
         """Read a Hugging Face config. Raises WeightsError for what isn't supported, naming the key."""
@@ -98,28 +116,37 @@ class FamilyConfig(Config):
                 raise refuse(where, f"{key}={given[key]!r} isn't supported", fix)
         keys = {name: hf.renamed.get(name, name) for name in cls.model_fields}
         fields = {name: given[key] for name, key in keys.items() if given.get(key) is not None}
-        fields |= cls.fields_from(given, where)
-        handled = {*keys.values(), *hf.only, *hf.written, *cls.handled()}
-        unknown = {
-            k: v
-            for k, v in found.items()
-            if k not in handled | HARMLESS | hf.harmless and not k.startswith("_") and v not in (None, False, [], {})
-        }
-        if unknown:
-            raise refuse(
-                where,
-                f"unknown keys that may change the mathematics: {', '.join(f'{k}={v!r}' for k, v in unknown.items())}",
-                "Remove them if they change nothing; otherwise this model isn't supported yet.",
-            )
+        derived = cls.fields_from(given, where)
+        cls._check_nulls({name: key for name, key in keys.items() if name not in derived}, found, where)
+        fields |= derived
+        handled = {*keys.values(), *hf.only, *hf.written, *cls.handled(), *hf.harmless}
+        if cls.causal:
+            check_causal(found, where)
+            handled.add("is_causal")
+        check_unknown(found, handled, where)
         if isinstance(fields.get("eos_token_id"), list):
             fields["eos_token_id"] = tuple(fields["eos_token_id"])
         if fields.get("pad_token_id") == -1:
             del fields["pad_token_id"]  # as old conversions say that there is none
         try:
-            return cls.model_validate(fields)
+            return cls.model_validate(fields).settled()
         except ValidationError as error:
             problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'config'}: {e['msg']}" for e in error.errors())
             raise refuse(where, problems, "Take the config.json that belongs to these weights.") from error
+
+    def settled(self) -> Self:
+        """With that said which a file may leave to follow from the rest, as `to_hf` writes it: what is read from there
+        is then the same."""
+        return self
+
+    @classmethod
+    def _check_nulls(cls, keys: Mapping[str, str], found: Mapping[str, Any], where: str) -> None:
+        """Refuse a null where it isn't silence: to transformers it is no number and false, and to us a default."""
+        for name in (name for name, key in keys.items() if key in found and found[key] is None):
+            field = cls.model_fields[name]
+            if not field.is_required() and field.default and not _optional(field):
+                fix = f"Say what it is; without the key it is {field.default!r}."
+                raise refuse(where, f"{keys[name]} is null", fix)
 
     def to_hf(self) -> dict[str, Any]:
         """The Hugging Face config that transformers reads."""
@@ -147,6 +174,43 @@ class FamilyConfig(Config):
     def unwritten(cls) -> set[str]:
         """Our fields that no key has the name of: `keys_to` says them otherwise."""
         return set()
+
+
+def _optional(field: FieldInfo) -> bool:
+    return type(None) in get_args(field.annotation)
+
+
+def check_causal(found: Mapping[str, Any], where: str) -> None:
+    """Refuse a decoder that is said to see what comes after a token, which transformers does where this is falsy."""
+    if found.get("is_causal", True) is not True:
+        raise refuse(
+            where, f"is_causal={found['is_causal']!r} isn't supported", "Decoders here see what came before alone."
+        )
+
+
+def check_unknown(found: Mapping[str, Any], handled: Set[str], where: str) -> None:
+    """Refuse keys that nobody has read, but for those that say nothing. False and emptiness are how files say that
+    something isn't there; 0 may be a number like any other."""
+    unknown = {
+        key: value
+        for key, value in found.items()
+        if key not in handled | HARMLESS
+        and not key.startswith("_")
+        and not (value is None or value is False or value == [] or value == {})
+        and not (key in NEUTRAL and value in NEUTRAL[key])
+    }
+    if unknown:
+        raise refuse(
+            where,
+            f"unknown keys that may change the mathematics: {', '.join(f'{k}={v!r}' for k, v in unknown.items())}",
+            "Remove them if they change nothing; otherwise this model isn't supported yet.",
+        )
+
+
+def check_addressable(rows: int, columns: int, what: str) -> None:
+    """Raise ValueError, naming `what`, for a matrix that is larger than any file."""
+    if rows * columns > MAX_NUMBERS:
+        raise ValueError(f"{what}: a matrix of more numbers than can be addressed")
 
 
 def refuse(where: str, problem: str, fix: str) -> WeightsError:

@@ -62,6 +62,9 @@ class _GemmaConfig(RotaryConfig):
         kinds: tuple[LayerType, LayerType] = ("full_attention", "sliding_attention")
         return self.layer_types or tuple(kinds[bool((i + 1) % self.every)] for i in range(self.num_hidden_layers))
 
+    def settled(self) -> Self:
+        return super().settled().model_copy(update={"layer_types": self.types})
+
     def keys_to(self) -> dict[str, Any]:
         return super().keys_to() | {"layer_types": list(self.types)}
 
@@ -114,6 +117,8 @@ class Gemma3Config(_GemmaConfig):
             raise refuse(
                 where, f"rope_parameters={nested!r}", "Gemma 3 says them of full_attention and of sliding_attention."
             )
+        # An older spelling, rope_scaling {"type": ...}, means here what it means in every other family; transformers 5
+        # lays it over a default rope_type, and so takes no notice of it.
         full = {k: v for k, v in given.items() if k != "rope_parameters"}
         full["rope_parameters"] = nested.get("full_attention")
         theta, scaling, _ = read_rope(full, where, theta=1_000_000.0)

@@ -17,6 +17,7 @@ import torch
 from gguf.constants import GGMLQuantizationType
 
 from bedplate.errors import WeightsError
+from bedplate.families.building import build_empty, check_parts
 from bedplate.families.gguf_names import ROPE_FACTORS, llama3_parameters, rotated_heads, to_halves, to_hugging_face
 from bedplate.families.gguf_reader import GGUF, Value
 from bedplate.families.gguf_tokenizer import GGUFTokenizer, read_tokenizer
@@ -97,8 +98,8 @@ class GGUFModel:
     def _empty(self) -> tuple[Decoder, dict[str, str]]:
         """The modules without values, and each parameter's Hugging Face name."""
         family = family_of(self.config.model_type, str(self.file.path))
-        with torch.device("meta"):
-            net = family.build(self.config)
+        check_parts(self.config, self.sources, str(self.file.path))
+        net = build_empty(family, self.config, str(self.file.path))
         shapes = {name: tuple(p.shape) for name, p in net.named_parameters()}
         found = {name: self.file.tensors[source].shape for name, source in self.sources.items()}
         table = family.table(self.config)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from bedplate.families.activations import HiddenAct
 from bedplate.families.family_config import FamilyConfig, HuggingFace
@@ -24,7 +24,7 @@ class GPT2Config(FamilyConfig):
         only={"scale_attn_by_inverse_layer_idx": (False,), "add_cross_attention": (False,)},
         harmless=frozenset({
             "n_ctx", "reorder_and_upcast_attn", "summary_activation", "summary_first_dropout", "summary_proj_to_labels",
-            "summary_type", "summary_use_proj",
+            "summary_type", "summary_use_proj", "n_special", "predict_special_tokens",
         }),
     )  # fmt: skip
 
@@ -36,3 +36,9 @@ class GPT2Config(FamilyConfig):
     layer_norm_eps: float = Field(1e-5, gt=0, description="added to the variance in every norm")
     scale_attn_weights: bool = Field(True, description="whether scores are divided by the root of a head's size")
     tie_word_embeddings: bool = Field(True, description="whether the head is the embedding itself")
+
+    @model_validator(mode="after")
+    def _whole_heads(self) -> Self:
+        if self.hidden_size % self.num_attention_heads:
+            raise ValueError(f"n_embd {self.hidden_size} is no multiple of n_head {self.num_attention_heads}")
+        return self

@@ -38,11 +38,18 @@ class GPTNeoXConfig(RotaryConfig):
 
     @classmethod
     def fields_from(cls, given: Mapping[str, Any], where: str) -> dict[str, Any]:
-        spelt = dict(given)
+        spelt = {key: value for key, value in given.items() if key not in ("rope_theta", "partial_rotary_factor")}
         for key, name in (("rotary_emb_base", "rope_theta"), ("rotary_pct", "partial_rotary_factor")):
-            if given.get(key) is not None and spelt.setdefault(name, given[key]) != given[key]:
-                raise refuse(where, f"{key}={given[key]!r} and {name}={given[name]!r}", "Leave only the right one.")
+            if given.get(key) is not None:
+                spelt[name] = given[key]
         theta, scaling, share = read_rope(spelt, where, partial=0.25)
+        # Outside of rope_parameters transformers reads its own keys of this family alone, and so these can but agree.
+        for key, name, value in (
+            ("rotary_emb_base", "rope_theta", theta),
+            ("rotary_pct", "partial_rotary_factor", share),
+        ):
+            if given.get(name) not in (None, value):
+                raise refuse(where, f"{key}={value!r} and {name}={given[name]!r}", "Leave only the right one.")
         return {"rope_theta": theta, "rope_scaling": scaling, "rotary_pct": share}
 
     @classmethod

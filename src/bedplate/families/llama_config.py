@@ -122,6 +122,9 @@ class LlamaConfig(LlamaArchitecture, FamilyConfig):
                     raise ValueError(f"{key} {token} is beyond the {self.vocab_size} rows of the embedding")
         return self
 
+    def settled(self) -> Self:
+        return self.model_copy(update={"num_key_value_heads": self.kv_heads, "head_dim": self.head_size})
+
     @classmethod
     def from_hf(cls, found: Mapping[str, Any], where: str = "config.json") -> LlamaConfig:
         """Read a Hugging Face config. Raises WeightsError for what isn't supported, naming the key."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from bedplate.families.family_config import MAX_LAYERS, refuse
+from bedplate.families.family_config import MAX_LAYERS, check_causal, check_unknown, refuse
 from bedplate.families.llama_config import LlamaConfig
 from bedplate.families.rope_config import read_rope, write_rope
 
@@ -33,14 +33,8 @@ _COPIED = (
 )  # fmt: skip
 _HANDLED = {
     *_COPIED, "model_type", "hidden_act", "rope_theta", "rope_scaling", "rope_parameters", "attention_bias", "mlp_bias",
-    "sliding_window", "use_sliding_window", "max_window_layers", "layer_types", "pretraining_tp",
-}  # fmt: skip
-# Say nothing about the mathematics of a forward pass.
-_HARMLESS = {
-    "architectures", "torch_dtype", "dtype", "transformers_version", "use_cache", "initializer_range", "_name_or_path",
-    "attention_dropout", "return_dict", "output_attentions", "output_hidden_states", "id2label", "label2id",
-    "problem_type", "chunk_size_feed_forward", "is_llama_config", "unsloth_fixed", "unsloth_version",
-    "transformers.js_config", "_attn_implementation_autoset", "tokenizer_class", "quantization_config_origin",
+    "sliding_window", "use_sliding_window", "max_window_layers", "layer_types", "pretraining_tp", "is_causal",
+    "is_llama_config",
 }  # fmt: skip
 _LAYER_TYPES = ("full_attention", "sliding_attention")
 
@@ -50,17 +44,8 @@ def read_config(found: Mapping[str, Any], where: str) -> LlamaConfig:
     kind = found.get("model_type")
     if kind not in _DEFAULTS:
         raise refuse(where, f"model_type {kind!r} is not of the Llama family", f"Known: {', '.join(_DEFAULTS)}.")
-    unknown = {
-        k: v
-        for k, v in found.items()
-        if k not in _HANDLED | _HARMLESS and not k.startswith("_") and v not in (None, False, [], {})
-    }
-    if unknown:
-        raise refuse(
-            where,
-            f"unknown keys that may change the mathematics: {', '.join(f'{k}={v!r}' for k, v in unknown.items())}",
-            "Remove them if they change nothing; otherwise this model isn't supported yet.",
-        )
+    check_causal(found, where)
+    check_unknown(found, _HANDLED, where)
     given = {**_DEFAULTS[kind], **{k: v for k, v in found.items() if v is not None or k in _NULL_SAYS}}
     _only(given, "hidden_act", ("silu", "swish"), where)
     _only(given, "pretraining_tp", (1,), where)
@@ -84,7 +69,7 @@ def read_config(found: Mapping[str, Any], where: str) -> LlamaConfig:
                 "qk_norm": kind == "qwen3",
                 "windows": _read_windows(kind, given, where),
             }
-        )
+        ).settled()
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'config'}: {e['msg']}" for e in error.errors())
         raise refuse(where, problems, "Take the config.json that belongs to these weights.") from error

@@ -8,14 +8,12 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from bedplate.families.activations import HiddenAct
-from bedplate.families.family_config import MAX_NUMBERS, MAX_POSITIONS, HuggingFace
+from bedplate.families.family_config import MAX_NUMBERS, MAX_PARTS, MAX_POSITIONS, HuggingFace
 from bedplate.families.rope_config import read_rope
 from bedplate.families.rotary_config import RotaryConfig
 
 TRAINING_ONLY = frozenset({"router_aux_loss_coef", "router_jitter_noise"})
 """Keys that a forward pass that doesn't train takes no notice of."""
-# Beyond any model's; a damaged or hostile file that says more would be built for hours.
-MAX_EXPERTS = 1 << 16
 
 
 class ExpertsConfig(RotaryConfig):
@@ -26,7 +24,7 @@ class ExpertsConfig(RotaryConfig):
     sliding_window: int | None = Field(
         None, gt=0, le=MAX_POSITIONS, description="positions that each sees, itself included; all if absent"
     )
-    num_experts: int = Field(gt=0, le=MAX_EXPERTS, description="feed-forwards in a layer of experts")
+    num_experts: int = Field(gt=0, le=MAX_PARTS, description="feed-forwards in a layer of experts")
     num_experts_per_tok: int = Field(gt=0, description="those that each token takes")
 
     @model_validator(mode="after")
@@ -39,7 +37,18 @@ class ExpertsConfig(RotaryConfig):
             raise ValueError(
                 f"{self.num_experts} experts of {self.expert_size}: a tensor of more numbers than can be addressed"
             )
+        # Whether or not every layer has experts.
+        if self.num_hidden_layers * self.num_experts > MAX_PARTS:
+            raise ValueError(f"{self.num_hidden_layers} layers of {self.num_experts} experts: over {MAX_PARTS}")
         return self
+
+    @property
+    def parts(self) -> int:
+        return sum(self.num_experts if self.has_experts(layer) else 1 for layer in range(self.num_hidden_layers))
+
+    def has_experts(self, layer: int) -> bool:
+        """Whether this layer, counted from 0, has experts."""
+        return True
 
     @property
     def expert_size(self) -> int:

@@ -14,6 +14,7 @@ from bedplate.codecs.foreign import read_foreign
 from bedplate.codecs.text import TextTokenizer
 from bedplate.config.nearest import nearest
 from bedplate.errors import InputError, TokenizerError, WeightsError
+from bedplate.families.building import build_empty, check_parts
 from bedplate.families.checkpoint import Checkpoint, stored_dtype, write_checkpoint
 from bedplate.families.family_config import FamilyConfig
 from bedplate.families.registry import C, Family, N, family_of
@@ -66,7 +67,12 @@ class Model:
         mask: Mask | None = None,
         cache: Cache | None = None,
     ) -> Tensor:
-        """tokens [B, T] int64 -> last hidden states [B, T, width], normed and ready for the head."""
+        """tokens [B, T] int64 -> last hidden states [B, T, width], normed and ready for the head.
+
+        Raises InputError for more tokens than the model has learned positions.
+        """
+        if positions is None:
+            check_length(tokens.shape[1] + (0 if cache is None else cache.length), self.net.longest)
         states: Tensor = self.net(tokens, positions=positions, mask=mask, cache=cache)
         return states
 
@@ -125,6 +131,12 @@ class Model:
         return cls(config, net, tokenizer, read_generation(folder / "generation_config.json", config))
 
 
+def check_length(length: int, longest: int | None) -> None:
+    """Raises InputError for more tokens in a row than a model has positions; None: as many as one likes."""
+    if longest is not None and length > longest:
+        raise InputError(f"{length} tokens in a row, where the model has {longest} positions", "Cut the text.")
+
+
 def load_net(
     folder: Path,
     family: Family[C, N],
@@ -136,8 +148,8 @@ def load_net(
     """The modules with the folder's weights, in evaluation mode; and the tensors that the family carries beside them,
     by the names they are written under. Raises as `load`."""
     checkpoint, layers = Checkpoint(folder), config.num_hidden_layers
-    with torch.device("meta"):
-        net = family.build(config)
+    check_parts(config, checkpoint.shapes, str(folder))
+    net = build_empty(family, config, str(folder / "config.json"))
     shapes = {name: tuple(p.shape) for name, p in net.named_parameters()}
     tied = family.tied(config)
     table = family.table(config)

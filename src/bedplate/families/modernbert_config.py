@@ -61,6 +61,8 @@ class ModernBertConfig(EncoderConfig):
         layers = given.get("num_hidden_layers")
         if types is None and isinstance(layers, int) and isinstance(every, int) and 0 < layers < 1 << 20:
             types = ["sliding_attention" if i % every else "full_attention" for i in range(layers)]
+        if types is not None and not isinstance(types, list):
+            raise refuse(where, f"layer_types={types!r} is no list", "Say what each layer is.")
         thetas = [_theta(given, where, kind) for kind in _THETA]
         return fields | {
             "layer_types": tuple(types or ()), "full_theta": thetas[0],
@@ -98,8 +100,10 @@ class ModernBertConfig(EncoderConfig):
 def _theta(given: Mapping[str, Any], where: str, kind: str) -> Any:
     """The base of one kind of layer; None where the older key says that it is the other kind's."""
     key, default = _THETA[kind]
-    told = given.get("rope_parameters") or {}
-    found = told.get(kind) if isinstance(told, Mapping) else None
+    told = {} if given.get("rope_parameters") is None else given["rope_parameters"]
+    if not isinstance(told, Mapping) or told.keys() - _THETA.keys():
+        raise refuse(where, f"rope_parameters={told!r}", f"ModernBERT says them of {' and of '.join(_THETA)}.")
+    found = told.get(kind)
     if found is not None:
         theta, scaling, _ = read_rope({"rope_parameters": found}, where, theta=default)
         if scaling is not None:

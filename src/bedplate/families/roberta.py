@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from bedplate.families.bert import body, build, masked_head, pair, prefixed, tied, unused_bias
+from bedplate.families import bert
+from bedplate.families.bert import body, masked_head, pair, prefixed, tied, unused_bias
 from bedplate.families.roberta_config import RobertaConfig
 from bedplate.families.weights import Table
+from bedplate.nn.encoder import Encoder
 
 __all__ = ["build", "tied", "weights"]
+
+
+def build(c: RobertaConfig) -> Encoder:
+    """The modules, parameters not yet set. Whatever `hidden_act` says, the masked head's function is the exact GELU."""
+    return bert.build(c, masked_act="gelu")
 
 
 def weights(c: RobertaConfig) -> Table:

@@ -21,7 +21,6 @@ class RobertaConfig(BertShape):
             "position_embedding_type": ("absolute",), "is_decoder": (False,), "add_cross_attention": (False,),
             "is_encoder_decoder": (False,), "pruned_heads": ({},),
         },
-        harmless=frozenset({"output_past"}),
         written={"position_embedding_type": "absolute"},
     )  # fmt: skip
     architectures: ClassVar[Mapping[str, str]] = {"xlm-roberta": "XLMRoberta", "camembert": "Camembert"}

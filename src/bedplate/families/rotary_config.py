@@ -65,6 +65,10 @@ class RotaryConfig(FamilyConfig):
     def handled(cls) -> set[str]:
         return set(ROPE)
 
+    def settled(self) -> Self:
+        heads = {"num_key_value_heads": self.kv_heads, "head_dim": self.head_size}
+        return self.model_copy(update={name: size for name, size in heads.items() if name not in self.unwritten()})
+
     def keys_to(self) -> dict[str, Any]:
         # What stands for their absence differs from class to class and release to release.
         heads = {"num_key_value_heads": self.kv_heads, "head_dim": self.head_size}

@@ -24,6 +24,10 @@ class Seq2SeqConfig(FamilyConfig):
         return self.num_decoder_layers or self.num_hidden_layers
 
     @property
+    def parts(self) -> int:
+        return self.num_hidden_layers + self.decoder_layers
+
+    @property
     def start_token(self) -> int:
         """What the decoder is given first."""
         found = self.pad_token_id if self.decoder_start_token_id is None else self.decoder_start_token_id

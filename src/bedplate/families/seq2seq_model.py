@@ -9,11 +9,11 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from bedplate.codecs.byt5 import read_byt5
 from bedplate.codecs.foreign import read_foreign
 from bedplate.codecs.text import TextTokenizer
 from bedplate.families.checkpoint import stored_dtype, write_checkpoint
 from bedplate.families.model import (
+    check_length,
     check_tokenizer,
     generation_of,
     load_net,
@@ -65,7 +65,11 @@ class Seq2SeqModel:
 
     def hidden(self, tokens: Tensor, decoder_tokens: Tensor, *, valid: Tensor | None = None) -> Tensor:
         """tokens [B, M], decoder_tokens [B, U] int64; valid [B, M] bool, False for padding -> the decoder's hidden
-        states [B, U, width], normed and ready for the readout."""
+        states [B, U, width], normed and ready for the readout.
+
+        Raises InputError for more tokens than the model has learned positions.
+        """
+        check_length(max(tokens.shape[1], decoder_tokens.shape[1]), self.config.longest)
         states: Tensor = self.net(tokens, decoder_tokens, valid=valid)
         return states
 
@@ -120,10 +124,8 @@ class Seq2SeqModel:
 
 
 def _read_tokenizer(folder: Path) -> TextTokenizer | None:
-    """From `tokenizer.json`; where there is none, ByT5's own or what an older file says."""
-    if (folder / "tokenizer.json").is_file():
-        return TextTokenizer.load(folder)
-    return read_byt5(folder) or read_foreign(folder)
+    """From `tokenizer.json`; where there is none, what an older file says."""
+    return TextTokenizer.load(folder) if (folder / "tokenizer.json").is_file() else read_foreign(folder)
 
 
 def read_config(folder: Path) -> Seq2SeqConfig:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from bedplate.families.activations import HiddenAct
-from bedplate.families.family_config import HuggingFace, refuse
+from bedplate.families.family_config import HuggingFace, check_addressable, refuse
 from bedplate.families.seq2seq_config import Seq2SeqConfig
 
 Projection = Literal["relu", "gelu", "gelu_new", "silu", "gated-relu", "gated-gelu", "gated-gelu_new", "gated-silu"]
@@ -30,7 +30,7 @@ class T5Config(Seq2SeqConfig):
             "pad_token_id": 0, "eos_token_id": 1,
         },
         only={"is_decoder": (False,), "is_encoder_decoder": (True,)},
-        harmless=frozenset({"dropout_rate", "initializer_factor", "output_past"}),
+        harmless=frozenset({"dropout_rate", "initializer_factor"}),
         written={"is_encoder_decoder": True},
     )  # fmt: skip
 
@@ -64,6 +64,9 @@ class T5Config(Seq2SeqConfig):
                 f"relative_attention_max_distance {self.relative_attention_max_distance} leaves no distances for the "
                 f"wider half of {self.relative_attention_num_buckets} buckets"
             )
+        heads, buckets = self.num_attention_heads, self.relative_attention_num_buckets
+        check_addressable(heads * self.head_dim, self.hidden_size, f"{heads} heads of {self.head_dim}")
+        check_addressable(heads, buckets, f"{heads} heads, each of {buckets} buckets")
         return self
 
     @classmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -19,7 +19,8 @@ class Line:
     """Parameters of ours that together say what tensors of a checkpoint say. `{i}` stands for the block's number.
 
     theirs: the names that we write; older: other spellings of all of them that we read. to_ours, to_theirs: how the
-    tensors are turned into each other, None where one is the other.
+    tensors are turned into each other, None where one is the other. optional: a checkpoint may lack them, and to_ours
+    is then given none.
     """
 
     ours: tuple[str, ...]
@@ -27,6 +28,7 @@ class Line:
     older: tuple[tuple[str, ...], ...] = ()
     to_ours: Convert | None = None
     to_theirs: Convert | None = None
+    optional: bool = False
 
     def numbered(self, i: int) -> Line:
         """The line of block i."""
@@ -34,7 +36,8 @@ class Line:
         def named(names: tuple[str, ...]) -> tuple[str, ...]:
             return tuple(name.replace("{i}", str(i)) for name in names)
 
-        return Line(named(self.ours), named(self.theirs), tuple(map(named, self.older)), self.to_ours, self.to_theirs)
+        older = tuple(map(named, self.older))
+        return replace(self, ours=named(self.ours), theirs=named(self.theirs), older=older)
 
     @property
     def spellings(self) -> tuple[tuple[str, ...], ...]:
@@ -43,7 +46,7 @@ class Line:
 
     def read(self, stored: Sequence[Tensor]) -> Sequence[Tensor]:
         """Their tensors -> ours."""
-        return stored if self.to_ours is None else [t.contiguous() for t in self.to_ours(stored)]
+        return stored if self.to_ours is None else [_alone(t) for t in self.to_ours(stored)]
 
     def written(self, parameters: Sequence[Tensor]) -> Sequence[Tensor]:
         """Our tensors -> theirs."""
@@ -175,6 +178,7 @@ class Table:
         misshapen = [
             f"{name} is {list(found[name])} where the configuration says {list(shape)}"
             for line, names in chosen
+            if names
             for name, shape in zip(names, _their_shapes(line, shapes), strict=True)
             if name in found and tuple(found[name]) != tuple(shape)
         ]
@@ -227,16 +231,29 @@ class Matching:
 
     def read(self, reader: Callable[[Mapping[str, str]], Iterable[tuple[str, Tensor]]]) -> Iterator[tuple[str, Tensor]]:
         """(our name, tensor) of everything. reader: (key -> name in the checkpoint) -> (key, tensor)."""
-        yield from reader(self.names)
+        dtype = None
+        for name, tensor in reader(self.names):
+            dtype = dtype or tensor.dtype
+            yield name, tensor
         for line, names in self.chosen:
             if line.to_ours is not None:
                 stored = dict(reader({name: name for name in names}))
-                yield from zip(line.ours, line.read([stored[name] for name in names]), strict=True)
+                made = line.read([stored[name] for name in names])
+                # What no tensor says is made in the format of the rest.
+                yield from zip(line.ours, made if names else [t.to(dtype) for t in made], strict=True)
 
 
 def _present(line: Line, found: Mapping[str, tuple[int, ...]]) -> tuple[str, ...]:
-    """The spelling that the checkpoint has most of; the one that we write where it has none."""
+    """The spelling that the checkpoint has most of; where it has none, the one that we write, or nothing."""
+    if line.optional and not any(name in found for names in line.spellings for name in names):
+        return ()
     return max(line.spellings, key=lambda names: sum(name in found for name in names))
+
+
+def _alone(tensor: Tensor) -> Tensor:
+    """In memory of its own: a part of a tensor would keep the whole."""
+    whole = tensor.contiguous()
+    return whole.clone() if whole.untyped_storage().nbytes() > whole.nbytes else whole
 
 
 def _their_shapes(line: Line, shapes: Mapping[str, tuple[int, ...]]) -> list[tuple[int, ...]]:

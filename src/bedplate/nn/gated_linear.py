@@ -84,7 +84,8 @@ def scan(
     fp32 -> y [B, H, T, V] in q's dtype, and the state after the last place.
 
     Within a chunk decays are exp(c_i - c_j) of cumulated logarithms c, which never exceeds one; between chunks the
-    state is handed on in fp32.
+    state is handed on in fp32. c begins anew with each segment, lest one document's decays be lost in the rounding of
+    another's.
     """
     B, _, T, _ = q.shape
     if segments is None:
@@ -94,9 +95,9 @@ def scan(
     for a in range(0, T, CHUNK):
         b = min(a + CHUNK, T)
         own = segments[:, a:b]
-        c = log_decay[:, :, a:b].cumsum(-1)
-        # Below the diagonal differences are <= 0; the others are cut off before exp could overflow.
         seen = (own[:, :, None] == own[:, None, :]).tril()[:, None]
+        c = log_decay[:, :, None, a:b].masked_fill(~seen, 0.0).sum(-1)
+        # Below the diagonal differences are <= 0; the others are cut off before exp could overflow.
         weights = (c[..., :, None] - c[..., None, :]).masked_fill(~seen, float("-inf")).exp()
         scores = torch.matmul(q[:, :, a:b], k[:, :, a:b].transpose(-1, -2)).float() * weights
         carried = (own == held)[:, None, :] * c.exp()
@@ -104,7 +105,7 @@ def scan(
         before = torch.matmul(q[:, :, a:b].float() * carried[..., None], state)
         parts.append((inside + before).to(q.dtype))
         last = own[:, -1:]
-        left = (own == last)[:, None, :] * (c[..., -1:] - c).exp()
+        left = (c[..., -1:] - c).masked_fill((own != last)[:, None, :], float("-inf")).exp()
         kept = ((held == last)[:, None, :] * c[..., -1:].exp())[..., None]
         weighted = (k[:, :, a:b].float() * left[..., None]).transpose(-1, -2)
         state = kept * state + torch.matmul(weighted, v[:, :, a:b].float())

@@ -90,6 +90,11 @@ class Stack(nn.Module):
         self.cached_layers = len(layers)
 
     @property
+    def longest(self) -> int | None:
+        """Learned positions, beyond which there are none; None where positions are computed."""
+        return None if self.embed_position is None else self.embed_position.weight.shape[0] - self.position_offset
+
+    @property
     def positions_depend_on_length(self) -> bool:
         """Whether a position is turned by an angle that the longest sequence of its batch decides (dynamic, longrope):
         then only a row alone, in one piece, is what it is meant to be."""

@@ -10,7 +10,6 @@ from typing import Generic, Literal, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor, distribute_tensor
 
 from bedplate.errors import InternalError
 from bedplate.nn.router import GroupLimitedLayer, RouterLayer, Routing
@@ -62,8 +61,9 @@ class Balanced(Generic[_Net]):
 
     load: the coefficient of `load_balance`, averaged over the layers; each is balanced by itself, since an average over
     layers first would let one hide what another lacks. per: over which tokens: "batch", all of one forward pass, the
-    usual one, whose value depends on how many rows a micro-batch has; or "row", each sequence by itself (DeepSeek-V3's
-    complementary loss), the same however a batch is cut.
+    usual one, whose value depends on how many rows a micro-batch has; or "row", each sequence by itself, the same
+    however a batch is cut, and divided by k, so that an even load costs 1 (DeepSeek-V3's complementary loss, arXiv
+    2412.19437, equations 17 to 20).
     z: the coefficient of `router_z`, averaged over tokens and layers.
     bias_rate: after each step the bias of every `GroupLimited` router goes down by this for each expert that the step
     overloaded, and up for each that it neglected (DeepSeek-V3's auxiliary-loss-free balancing, arXiv 2412.19437,
@@ -125,7 +125,8 @@ class Balanced(Generic[_Net]):
         probabilities, chosen = r.probabilities, r.chosen
         if self.per == "batch":
             probabilities, chosen, counted = probabilities.flatten(0, -2), chosen.flatten(0, -2), counted.flatten()
-        return (load_balance(probabilities, chosen, counted) * counted.sum(-1)).sum()
+        summed = (load_balance(probabilities, chosen, counted) * counted.sum(-1)).sum()
+        return summed / r.chosen.shape[-1] if self.per == "row" else summed
 
     def _count(self, r: Routing, counted: Tensor) -> None:
         load = (choices(r.chosen, r.router.experts) * counted[..., None]).flatten(0, -2).sum(0)
@@ -140,7 +141,8 @@ class Balanced(Generic[_Net]):
             found = sum_over_data(here)
             if self.bias_rate and isinstance(router, GroupLimitedLayer):
                 load = found[:-2]
-                _add(router.bias, self.bias_rate * (load.mean() - load).sign())
+                # Whole on every rank: nothing that an objective sets is divided (train/parallel.py).
+                router.bias.add_(self.bias_rate * (load.mean() - load).sign())
             before = self._unreported.get(router)
             if before is None and self._resumed:
                 before = self._resumed.pop(0).to(found)
@@ -175,10 +177,3 @@ class Balanced(Generic[_Net]):
 def _counted(batch: Batch) -> Tensor:
     """[B, T] bool: the tokens that exist."""
     return batch["valid"] if "valid" in batch else torch.ones_like(batch["tokens"], dtype=torch.bool)
-
-
-def _add(parameter: Tensor, change: Tensor) -> None:
-    """Add the same on every rank, each its part where they share the parameter."""
-    if isinstance(parameter, DTensor):
-        change = distribute_tensor(change, parameter.device_mesh, parameter.placements, src_data_rank=None)
-    parameter.add_(change)

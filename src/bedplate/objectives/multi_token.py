@@ -20,7 +20,8 @@ class MultiToken:
     Batch: tokens, targets, segments, positions [B, T] int64 and keep [B, T] bool, as `data.packing` makes them. Depth k
     at place i foresees targets[i + k], from the hidden state there and tokens up to i + k; it counts where that target
     is kept and of the same segment: never across documents, nor beyond the row. Terms: `next_token`, and in training
-    `multi_token_k`, each a mean over its own places; the paper divides all by T.
+    `multi_token_k`, all divided by the kept places of the next token, as the paper divides all by T (equation 24): a
+    depth counts for as much as there is to foresee, and for nothing where every document is too short for it.
 
     coefficient: of all depths together, lambda in equation 25; 0.3, then 0.1 in the paper. compiled, z_loss: as
     `NextToken` has them; z_loss is of the next token's head alone.
@@ -33,8 +34,8 @@ class MultiToken:
         self._softmax = compiled_softmax() if compiled else softmax
 
     def weights(self, batch: Batch) -> dict[str, Tensor]:
-        counts = {f"multi_token_{k}": _ahead(batch, k)[1].sum() for k in range(1, self.depths + 1)}
-        return {"next_token": batch["keep"].sum()} | counts
+        kept = batch["keep"].sum()
+        return {"next_token": kept} | {f"multi_token_{k}": kept for k in range(1, self.depths + 1)}
 
     def __call__(self, net: MultiTokenDecoder, batch: Batch, routing: list[Routing] | None = None) -> dict[str, Term]:
         """routing: gets what each layer of experts did, those that foresee included. Raises InternalError where the net

@@ -10,7 +10,7 @@ from typing import Any
 from bedplate.codecs.text import TextTokenizer
 from bedplate.data.fim import FimRows, FimTokens
 from bedplate.data.masking import MaskedRows
-from bedplate.data.packing import EvaluationRows, PackedRows
+from bedplate.data.packing import Around, EvaluationRows, PackedRows
 from bedplate.data.prefix import PrefixRows
 from bedplate.data.row_sources import FirstRows, RowSource
 from bedplate.data.span_corruption import SpanRows, Spans
@@ -103,15 +103,18 @@ def _masked(said: told.Masked, config: PretrainConfig, tokens: TokenSet, tokeniz
             "Train one with specials: bert (or esm), or name mask_token in tokenizer_config.json.",
         )
 
+    # As the released model will be given texts; what stands around them is told to nobody.
+    before, after = tokenizer.around
+
     def masked(source: RowSource, seed: int) -> MaskedRows:
         return MaskedRows(
             source, seed, vocabulary=tokenizer.vocab_size, mask_id=mask,
-            special=tokenizer.special_tokens.values(), rate=said.rate,
+            special=(*tokenizer.special_tokens.values(), *before, *after), rate=said.rate,
             word_starts=tokenizer.word_starts if said.whole_words else None,
         )  # fmt: skip
 
-    rows = masked(PackedRows(tokens, "train", config.length, config.seed), config.seed)
-    validation = _validation(tokens, config, lambda source: masked(source, 0), "masked")
+    rows = masked(PackedRows(tokens, "train", config.length, config.seed, around=tokenizer.around), config.seed)
+    validation = _validation(tokens, config, lambda source: masked(source, 0), "masked", around=tokenizer.around)
     return Learning(lambda compiled: Masked(compiled=compiled), TrainingData(rows, validation))
 
 
@@ -158,10 +161,12 @@ def _balanced(
 
 def _validation(
     tokens: TokenSet, config: PretrainConfig, made: Callable[[EvaluationRows], RowSource], term: str,
-    length: int | None = None,
+    length: int | None = None, around: Around | None = None,
 ) -> MeanLoss:  # fmt: skip
     """The objective's own loss on a fixed sample of validation documents, corrupted alike each time."""
-    source = EvaluationRows(tokens, "validation", length or config.length, most_pairs=config.validation_tokens)
+    source = EvaluationRows(
+        tokens, "validation", length or config.length, most_pairs=config.validation_tokens, around=around
+    )
     return MeanLoss(FirstRows(made(source), source.count), likelihood=term)
 
 
