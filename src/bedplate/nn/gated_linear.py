@@ -83,9 +83,9 @@ def scan(
     """q, k [B, H, T, K], v [B, H, T, V], log_decay [B, H, T] fp32 <= 0, segments [B, T] or None, state [B, H, K, V]
     fp32 -> y [B, H, T, V] in q's dtype, and the state after the last place.
 
-    Within a chunk decays are exp(c_i - c_j) of cumulated logarithms c, which never exceeds one; between chunks the
-    state is handed on in fp32. c begins anew with each segment, lest one document's decays be lost in the rounding of
-    another's.
+    Within a chunk the decay from place j to i is exp of the sum of the logarithms between, added up for each j alone
+    (Mamba-2's segment sum): a difference of two cumulated sums would lose it in the rounding of all that went before,
+    another document's decays included. Between chunks the state is handed on in fp32.
     """
     B, _, T, _ = q.shape
     if segments is None:
@@ -96,17 +96,18 @@ def scan(
         b = min(a + CHUNK, T)
         own = segments[:, a:b]
         seen = (own[:, :, None] == own[:, None, :]).tril()[:, None]
-        c = log_decay[:, :, None, a:b].masked_fill(~seen, 0.0).sum(-1)
-        # Below the diagonal differences are <= 0; the others are cut off before exp could overflow.
-        weights = (c[..., :, None] - c[..., None, :]).masked_fill(~seen, float("-inf")).exp()
+        between = log_decay[:, :, a:b, None].masked_fill(~seen.tril(-1), 0.0).cumsum(-2)
+        weights = between.masked_fill(~seen, float("-inf")).exp()
         scores = torch.matmul(q[:, :, a:b], k[:, :, a:b].transpose(-1, -2)).float() * weights
-        carried = (own == held)[:, None, :] * c.exp()
+        of_held = (own == held)[:, None, :]
+        since = log_decay[:, :, a:b].masked_fill(~of_held, 0.0).cumsum(-1)
+        carried = of_held * since.exp()
         inside = torch.matmul(scores.to(v.dtype), v[:, :, a:b]).float()
         before = torch.matmul(q[:, :, a:b].float() * carried[..., None], state)
         parts.append((inside + before).to(q.dtype))
         last = own[:, -1:]
-        left = (c[..., -1:] - c).masked_fill((own != last)[:, None, :], float("-inf")).exp()
-        kept = ((held == last)[:, None, :] * c[..., -1:].exp())[..., None]
+        left = weights[..., -1, :]
+        kept = ((held == last)[:, None, :] * since[..., -1:].exp())[..., None]
         weighted = (k[:, :, a:b].float() * left[..., None]).transpose(-1, -2)
         state = kept * state + torch.matmul(weighted, v[:, :, a:b].float())
         held = last
