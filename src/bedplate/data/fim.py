@@ -55,10 +55,10 @@ class FimRows:
 
     length: places of a row; what it has more than the source's rows is room for sentinels: 4 places a segment, and
     where `pieces` is given, some for tokens that are cut. Segments for which no room is left stay as they are, and room
-    that is left is padding with `keep` false, so nothing of a text is lost; `valid` says which places exist. pieces: cut between characters, the three
-    parts encoded anew as they will be when the model is asked to fill in; between tokens where None. A segment whose
-    text isn't whole (it begins inside a character) stays as it is then. Row r is a pure function of (source rows, seed,
-    r).
+    that is left is padding with `keep` false, so nothing of a text is lost; `valid` says which places exist. pieces:
+    cut between characters, the three parts encoded anew as they will be when the model is asked to fill in; between
+    tokens where None. A segment whose text isn't whole (it begins inside a character) stays as it is then. Row r is a
+    pure function of (source rows, seed, r).
     """
 
     def __init__(
