@@ -105,7 +105,8 @@ FAMILIES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "bart": (
         "BartConfig",
         "BartForConditionalGeneration",
-        {"d_model": 256, "encoder_layers": 4, "decoder_layers": 4, "encoder_attention_heads": 4, "vocab_size": VOCABULARY}
+        {"d_model": 256, "encoder_layers": 4, "decoder_layers": 4, "vocab_size": VOCABULARY}
+        | {"encoder_attention_heads": 4}
         | {"decoder_attention_heads": 4, "encoder_ffn_dim": 1024, "decoder_ffn_dim": 1024}
         | {"max_position_embeddings": LENGTH, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
         | {"decoder_start_token_id": 0, "forced_eos_token_id": None},

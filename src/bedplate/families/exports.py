@@ -11,8 +11,8 @@ from pydantic import Field
 from bedplate.config import Config
 from bedplate.config.model import execution
 from bedplate.errors import InputError, WeightsError
-from bedplate.families.imports import ENCODER_FACTS, Dtype, ImportConfig, Located, certified, locate, read_source
-from bedplate.families.imports import sources as import_sources
+from bedplate.families.imports import ENCODER_FACTS, Dtype, certified
+from bedplate.families.model_input import ROLE, model_input, read_input, source_files
 from bedplate.ledger.artefact import Artefact
 from bedplate.ledger.stage import Inputs, SourceInput, Stage
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from bedplate.ledger.work import Work
 
 GGUF_FILE = "model.gguf"
-_MODEL = "model|run|release?"
 
 
 class ExportConfig(Config):
@@ -50,7 +49,7 @@ EXPORT = Stage(
     version=1,
     kind="model",
     config=ExportConfig,
-    inputs={"model": _MODEL},
+    inputs={"model": ROLE},
     run="bedplate.families.exports:run_hf",
     sources="bedplate.families.exports:sources",
     resumes=False,
@@ -60,7 +59,7 @@ EXPORT_GGUF = Stage(
     version=1,
     kind="gguf",
     config=GGUFExportConfig,
-    inputs={"model": _MODEL},
+    inputs={"model": ROLE},
     run="bedplate.families.exports:run_gguf",
     sources="bedplate.families.exports:sources",
     resumes=False,
@@ -81,8 +80,6 @@ def export_model(
     gguf: the file is `out`/model.gguf. Raises UserError for a format or dtype that doesn't exist, a model that can't
     be read, and whatever GGUF can't say; WeightsError if the result doesn't answer as its source does.
     """
-    from bedplate.ledger.artefact import open_artefact
-    from bedplate.ledger.manifest import MANIFEST
     from bedplate.ledger.production import produce
 
     stages = {"hf": EXPORT, "gguf": EXPORT_GGUF}
@@ -95,10 +92,7 @@ def export_model(
         raise InputError(
             f"{out}: OUT is a folder, holding {GGUF_FILE} and its manifest", f"Give a folder: {Path(out).stem}"
         )
-    inputs: dict[str, Any] = {}
-    source: str | None = str(model_path)
-    if (Path(model_path) / MANIFEST).is_file():
-        inputs, source = {"model": open_artefact(model_path, _MODEL.rstrip("?"))}, None
+    inputs, source = model_input(model_path)
     stage = stages[format]
     config = stage.config.model_validate({"source": source, "dtype": dtype})
     return produce(stage, config, inputs, Path(out), name=Path(out).name, console=console, replace=replace)
@@ -106,14 +100,14 @@ def export_model(
 
 def sources(config: ExportConfig | GGUFExportConfig) -> list[SourceInput]:
     """The files of a model that isn't an artefact; nothing for one that is."""
-    return [] if config.source is None else import_sources(ImportConfig(source=config.source))
+    return source_files(config.source)
 
 
 def run_hf(config: ExportConfig, inputs: Inputs, work: Work) -> None:
     """Write a Hugging Face folder, read it back, compare."""
     from bedplate.families.model import DTYPES
 
-    model, facts = _read(config.source, inputs)
+    model, facts = read_input("export", config.source, inputs)
     stored = config.dtype or str(facts["natural_dtype"])
     model.save(work.path, dtype=DTYPES[stored])
     _finish(model, lambda what: certified(model, work.path, stored=stored, what=what), stored, facts, work)
@@ -127,7 +121,7 @@ def run_gguf(config: GGUFExportConfig, inputs: Inputs, work: Work) -> None:
     from bedplate.families.gguf_reader import GGUF
     from bedplate.families.model import Model as Writer
 
-    model, facts = _read(config.source, inputs)
+    model, facts = read_input("export", config.source, inputs)
     if not isinstance(model, Writer):
         raise WeightsError(
             f"{facts['name']} is an {facts['architecture']}, which isn't written as GGUF here",
@@ -142,22 +136,6 @@ def run_gguf(config: GGUFExportConfig, inputs: Inputs, work: Work) -> None:
             return read_model(file).build()
 
     _finish(model, lambda what: certify(model, reload, stored=stored, what=what), stored, facts, work)
-
-
-def _read(source: str | None, inputs: Inputs) -> tuple[Model | Seq2SeqModel | EncoderModel, dict[str, Any]]:
-    """The model on the CPU, and its name, licence, notes and natural dtype."""
-    if source is not None:
-        located = locate(ImportConfig(source=source))
-        model, facts = read_source(located)
-        return model, facts | {"name": located.path.stem}
-    artefact = inputs.get("model")
-    if not isinstance(artefact, Artefact):
-        raise InputError("export: no model", "Give the stage an input `model`, or an option `source`.")
-    from bedplate.families.model import model_folder
-
-    model, facts = read_source(Located(model_folder(artefact.path)))
-    known = artefact.measures.get("license")
-    return model, facts | {"name": artefact.name, "license": known if isinstance(known, str) else facts["license"]}
 
 
 def _finish(

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bedplate.config.model import execution
 from bedplate.errors import InputError
 from bedplate.families.extension_config import ExtensionConfig
-from bedplate.families.imports import ENCODER_FACTS, ImportConfig, Located, certified, locate, read_source
-from bedplate.families.imports import sources as import_sources
+from bedplate.families.imports import ENCODER_FACTS, certified
+from bedplate.families.model_input import ROLE, model_input, read_input, source_files
 from bedplate.ledger.artefact import Artefact
 from bedplate.ledger.stage import Inputs, SourceInput, Stage
 
 if TYPE_CHECKING:
     from bedplate.console import Console
-    from bedplate.families.encoder_model import EncoderModel
-    from bedplate.families.model import Model
-    from bedplate.families.seq2seq_model import Seq2SeqModel
     from bedplate.ledger.work import Work
 
-_MODEL = "model|run|release?"
 _SAID = 20
 """How many new tokens are told with the pieces that they were; the manifest has all."""
 
@@ -37,7 +33,7 @@ EXTEND = Stage(
     version=1,
     kind="model",
     config=ExtendConfig,
-    inputs={"model": _MODEL},
+    inputs={"model": ROLE},
     run="bedplate.families.extension_stage:run",
     sources="bedplate.families.extension_stage:sources",
     resumes=False,
@@ -61,16 +57,11 @@ def extend_model(
     special, whole_words, multiple: as `ExtensionConfig` says. Raises InputError where no token is given, one is twice
     there, empty or in the vocabulary already, and for a model without a tokenizer; else as `import_model`.
     """
-    from bedplate.ledger.artefact import open_artefact
-    from bedplate.ledger.manifest import MANIFEST
     from bedplate.ledger.production import produce
 
     if not tokens:
         raise InputError("no token to add", "Give texts that shall be one token each: --token TEXT or --tokens FILE.")
-    inputs: dict[str, Any] = {}
-    source: str | None = str(model_path)
-    if (Path(model_path) / MANIFEST).is_file():
-        inputs, source = {"model": open_artefact(model_path, _MODEL.rstrip("?"))}, None
+    inputs, source = model_input(model_path)
     config = ExtendConfig(
         source=source, tokens=tuple(tokens), special=special, whole_words=whole_words, multiple=multiple
     )
@@ -91,7 +82,7 @@ def read_tokens(file: Path) -> list[str]:
 
 def sources(config: ExtendConfig) -> list[SourceInput]:
     """The files of a model that isn't an artefact; nothing for one that is."""
-    return [] if config.source is None else import_sources(ImportConfig(source=config.source))
+    return source_files(config.source)
 
 
 def run(config: ExtendConfig, inputs: Inputs, work: Work) -> None:
@@ -99,7 +90,7 @@ def run(config: ExtendConfig, inputs: Inputs, work: Work) -> None:
     from bedplate.families.extension import extend_vocabulary
     from bedplate.families.model import DTYPES
 
-    model, facts = _read(config, inputs)
+    model, facts = read_input("extend", config.source, inputs)
     made = extend_vocabulary(model, ExtensionConfig.model_validate(config.model_dump(exclude={"source"})))
     for token in made.added[:_SAID]:
         work.console.say(f"{token.token!r} is token {token.id}, was {' '.join(token.spelling)}")
@@ -117,19 +108,3 @@ def run(config: ExtendConfig, inputs: Inputs, work: Work) -> None:
     work.measures |= {key: facts[key] for key in ("license", *ENCODER_FACTS) if key in facts}
     work.measures |= {"parameters": model.parameter_count(), "notes": notes, "extension": made.facts()}
     work.measures["certificate"] = certificate.facts()
-
-
-def _read(config: ExtendConfig, inputs: Inputs) -> tuple[Model | Seq2SeqModel | EncoderModel, dict[str, Any]]:
-    """The model on the CPU, and its name, licence, notes and natural dtype."""
-    from bedplate.families.model import model_folder
-
-    artefact = inputs.get("model")
-    if isinstance(artefact, Artefact):
-        model, facts = read_source(Located(model_folder(artefact.path)))
-        known = artefact.measures.get("license")
-        return model, facts | {"name": artefact.name, "license": known or facts["license"]}
-    if config.source is None:
-        raise InputError("extend: no model", "Give the stage an input `model`, or an option `source`.")
-    located = locate(ImportConfig(source=config.source))
-    model, facts = read_source(located)
-    return model, facts | {"name": located.path.stem}
