@@ -1,0 +1,153 @@
+"""`LocalProcesses`: tasks by worker processes of this machine. A worker that dies takes one document with it at most."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+
+from bedplate.data.engine.journal import Place, last_place
+from bedplate.data.engine.tasks import Job, execute
+from bedplate.errors import BedplateError, InternalError
+
+_LOOK_S = 1.0
+
+
+@dataclass
+class _Worker:
+    process: SpawnProcess
+    pipe: Connection
+    job: Job | None = None
+    at: Place | None = None
+    since: float = 0.0
+    overdue: bool = False
+
+
+class LocalProcesses:
+    """Worker processes, started fresh (never forked), that end with their master however it ends.
+
+    patience_s: how long one document may take before its worker is ended and the document counted as failed.
+    """
+
+    def __init__(self, workers: int, *, patience_s: float = 120.0) -> None:
+        self.workers = workers
+        self.patience_s = patience_s
+
+    def run(self, jobs: Sequence[Job]) -> Iterator[Job]:
+        """Carry out each job; see `Scheduler`. Raises InternalError where a worker dies and nothing says of what."""
+        waiting = list(reversed(jobs))
+        errors: dict[int, BaseException] = {}
+        workers = [_start() for _ in range(min(self.workers, len(jobs)))]
+        try:
+            while True:
+                for place, worker in enumerate(workers):
+                    if worker.job is None and waiting and not errors:
+                        if not worker.process.is_alive():
+                            worker.pipe.close()
+                            workers[place] = worker = _start()
+                        worker.job, worker.at, worker.since = waiting.pop(), None, time.monotonic()
+                        worker.pipe.send(worker.job)
+                busy = {worker.pipe: worker for worker in workers if worker.job is not None}
+                if not busy:
+                    break
+                for pipe in wait(list(busy), timeout=_LOOK_S):
+                    worker = busy.pop(pipe)  # type: ignore[arg-type]
+                    job, outcome = _outcome(worker)
+                    if outcome is None:
+                        yield job
+                    elif isinstance(outcome, Job):
+                        waiting.append(outcome)
+                    else:
+                        errors[job.task.number] = outcome
+                for worker in busy.values():
+                    self._look_after(worker)
+            if errors:
+                raise errors[min(errors)]
+        finally:
+            for worker in workers:
+                worker.pipe.close()  # an idle worker ends by that
+                if worker.job is not None:
+                    worker.process.kill()
+            for worker in workers:
+                worker.process.join()
+
+    def _look_after(self, worker: _Worker) -> None:
+        """End a worker that has been at one and the same document for too long."""
+        assert worker.job is not None
+        at = last_place(worker.job.target, worker.process.pid or 0)
+        if at is None or at != worker.at:
+            worker.at, worker.since = at, time.monotonic()
+        elif time.monotonic() - worker.since > self.patience_s:
+            worker.overdue = True
+            worker.process.kill()
+
+
+def _start() -> _Worker:
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_work, args=(theirs, os.getpid()), daemon=True)
+    process.start()
+    theirs.close()
+    return _Worker(process, ours)
+
+
+def _outcome(worker: _Worker) -> tuple[Job, BaseException | Job | None]:
+    """The job that a worker was at, and its error, or the job to be done in its stead, or None where it is done."""
+    job, worker.job = worker.job, None
+    assert job is not None
+    try:
+        answer = worker.pipe.recv()
+    except (EOFError, OSError):
+        return job, _after_death(worker, job)
+    if answer is None:
+        return job, None
+    kind, problem, fix = answer
+    return job, kind(problem, fix)
+
+
+def _after_death(worker: _Worker, job: Job) -> BaseException | Job:
+    worker.process.join()
+    code = worker.process.exitcode or 0
+    how = "took too long" if worker.overdue else f"ended its process (signal {-code})" if code < 0 else f"exit {code}"
+    at = last_place(job.target, worker.process.pid or 0)
+    advice = None if at is None else job.advice.learn(at, how)
+    if advice is None:
+        return InternalError(
+            f"{job.target.parent.name}, task {job.task.number}: its worker {how}",
+            "If the machine ran out of memory, set workers=1; the same command goes on where this one ended.",
+        )
+    return replace(job, advice=advice)
+
+
+def _work(pipe: Connection, master: int) -> None:
+    """A worker's life: a job, an answer, until the pipe closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the master hears it, and ends its workers
+    threading.Thread(target=_end_with, args=(master,), daemon=True).start()
+    while True:
+        try:
+            job = pipe.recv()
+        except (EOFError, OSError):
+            return
+        answer: tuple[type[BedplateError], str, str | None] | None = None
+        try:
+            execute(job)
+        except BedplateError as error:
+            answer = (type(error), error.problem, error.fix)
+        except OSError as error:
+            answer = (InternalError, f"{job.target}: {error}", None)
+        except Exception:
+            answer = (InternalError, f"{job.target}: {traceback.format_exc()}", None)
+        pipe.send(answer)
+
+
+def _end_with(master: int) -> None:
+    while os.getppid() == master:
+        time.sleep(0.25)
+    os._exit(1)
