@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -19,25 +19,60 @@ CORPUS_SCHEMA = {
     "id": "string",
     "text": "string",
     "source": "string",
+    "label": "string",
     "url": "string",
+    "domain": "string",
+    "title": "string",
+    "date": "string",
     "license": "string",
     "language": "string",
     "split": "string",
     "bytes": "int64",
     "sha256": "string",
+    "offset": "int64",
+    "record_sha256": "string",
+    "group": "string",
+    "cluster": "string",
+    "copies": "int32",
+    "synthetic": "string",
+    "metadata": "string",
 }
-"""id: the first 24 digits of sha256, which is that of the UTF-8 text; source: where it came from, the same on every
-machine; bytes: of the text as UTF-8; split: train or validation."""
+"""What every corpus has; the stages of its curation add their own columns after these.
+
+id: the first 24 digits of sha256, which is that of the UTF-8 text; source: where it came from, the same on every
+machine; label: that of the recipe's source; date: when it was fetched or written; bytes: of the text as UTF-8; split:
+train or validation; offset, record_sha256: of the record that it was made from; group: what the source says must share
+a split; cluster: what was found to be so alike that it must; copies: how often training sees it where another is seen
+once; synthetic: JSON, what wrote it and from what, null for what people wrote; metadata: JSON, what it says of itself.
+"""
 
 DROPPED = "dropped"
 DROPPED_SCHEMA = {
+    "id": "string",
     "source": "string",
+    "label": "string",
+    "url": "string",
+    "domain": "string",
+    "title": "string",
+    "date": "string",
+    "license": "string",
+    "language": "string",
     "status": "string",
+    "stage": "string",
     "reason": "string",
     "detail": "string",
+    "other": "string",
     "bytes": "int64",
     "sha256": "string",
+    "offset": "int64",
+    "record_sha256": "string",
+    "group": "string",
+    "metadata": "string",
+    "excerpt": "string",
 }
+"""Of each document that isn't in the corpus. status: dropped (the configuration says so) or failed (it couldn't be
+worked on); stage: which did; other: the document that it is a copy of; excerpt: the beginning of its text, but not of
+what was left out for whose it is or whom it is about."""
 
 _GROUP_ROWS = 1024
 _GROUP_BYTES = 32 << 20
@@ -47,13 +82,22 @@ _FILE_BYTES = 1 << 30
 class ParquetTable:
     """Writes rows as Parquet with row groups, and for large tables files, that depend on the rows alone.
 
-    Files are NAME-00000.parquet and so on, or NAME.parquet if `single`.
+    Files are NAME-00000.parquet and so on, or NAME.parquet if `single`. A group holds `group_bytes` of text at most, or
+    one document.
     """
 
-    def __init__(self, folder: Path, name: str, schema: dict[str, str], *, single: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        schema: Mapping[str, str],
+        *,
+        single: bool = False,
+        group_bytes: int = _GROUP_BYTES,
+    ) -> None:
         import pyarrow as pa
 
-        self._folder, self._name, self._single = folder, name, single
+        self._folder, self._name, self._single, self._group_limit = folder, name, single, group_bytes
         self._schema = pa.schema([(column, pa.type_for_alias(kind)) for column, kind in schema.items()])
         self._rows: list[dict[str, Any]] = []
         self._group_bytes = self._file_bytes = self._files = 0
@@ -61,8 +105,8 @@ class ParquetTable:
 
     def add(self, row: dict[str, Any]) -> None:
         self._rows.append(row)
-        self._group_bytes += len(row.get("text", "")) + 256
-        if len(self._rows) == _GROUP_ROWS or self._group_bytes >= _GROUP_BYTES:
+        self._group_bytes += len(row.get("text") or "") + 256
+        if len(self._rows) == _GROUP_ROWS or self._group_bytes >= self._group_limit:
             self._flush()
 
     def __enter__(self) -> ParquetTable:

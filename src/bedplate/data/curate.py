@@ -2,128 +2,83 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from typing import Literal
 
 from pydantic import Field, model_validator
 
-from bedplate.config import Config
+from bedplate.config import Config, execution
+from bedplate.data.classify.config import ClassifierConfig
+from bedplate.data.decontaminate.config import DecontaminateConfig
+from bedplate.data.deduplicate.config import ClusterConfig, DeduplicateConfig, ExactConfig
+from bedplate.data.extract.config import ExtractConfig
+from bedplate.data.filters.config import FiltersConfig
+from bedplate.data.mix.config import MixConfig
+from bedplate.data.privacy.config import PrivacyConfig
+from bedplate.data.rights.config import RightsConfig
+from bedplate.data.signals.config import SignalsConfig
+from bedplate.data.source import Source
 from bedplate.ledger import Stage
 
-PLACES = ("python_stdlib", "folder", "jsonl", "parquet", "text", "fasta")
-_FIELDS_OF_SOME = {
-    "include": ("folder",),
-    "exclude": ("folder",),
-    "text_field": ("jsonl", "parquet"),
-    "url_field": ("jsonl", "parquet"),
-    "group_field": ("jsonl", "parquet"),
-    "separator": ("text",),
-}
-
-
-class Source(Config):
-    """One raw source: exactly one of `python_stdlib`, `folder`, `jsonl`, `parquet`, `text` and `fasta` says where
-    it is."""
-
-    python_stdlib: bool = Field(
-        False, description="The source files of this Python's standard library, without its tests and generated files."
-    )
-    folder: str | None = Field(
-        None,
-        description="A folder; each file that the globs choose is a document. Artefacts in it, as of earlier runs, are "
-        "passed over.",
-    )
-    jsonl: str | None = Field(None, description="A JSON Lines file, or a folder of *.jsonl; each line is a document.")
-    parquet: str | None = Field(None, description="A Parquet file, or a folder of *.parquet; each row is a document.")
-    text: str | None = Field(None, description="A UTF-8 text file; one document, or several with `separator`.")
-    fasta: str | None = Field(
-        None,
-        description="A FASTA file of sequences (proteins, nucleotides), plain or gzipped; each sequence is a document, "
-        "without its header and line ends.",
-    )
-    include: tuple[str, ...] = Field(
-        ("*",), description="Globs of the files to read, relative to the folder; one without / matches names anywhere."
-    )
-    exclude: tuple[str, ...] = Field(
-        (".*",), description="Globs of files and folders to leave out; the default leaves out hidden ones."
-    )
-    text_field: str = Field("text", description="The field or column that holds a document's text.")
-    url_field: str | None = Field(None, description="The field or column that holds a document's URL.")
-    group_field: str | None = Field(
-        None,
-        description="The field or column that says which documents belong together (a cluster of near duplicates, a "
-        "protein family, an author): all of a group are in one split.",
-    )
-    separator: str | None = Field(None, min_length=1, description="What stands between the documents of a text file.")
-    license: str | None = Field(
-        None,
-        description="The documents' licence, an SPDX identifier where there is one; write `unknown` if you don't know.",
-    )
-    language: str | None = Field(None, description="The documents' language: en, de, python, ...")
-    name: str | None = Field(
-        None,
-        min_length=1,
-        pattern=r"^[^/\\]+$",
-        description="What the source is called in the corpus; default: its file name.",
-    )
-
-    @model_validator(mode="after")
-    def _one_place(self) -> Source:
-        places = [place for place in PLACES if getattr(self, place)]
-        if len(places) != 1:
-            raise ValueError(f"a source needs exactly one of {', '.join(PLACES)}; this one has {places or 'none'}")
-        for field, owners in _FIELDS_OF_SOME.items():
-            given = getattr(self, field) != type(self).model_fields[field].default
-            if given and places[0] not in owners:
-                raise ValueError(f"{field} goes with {' or '.join(owners)}, not with {places[0]}")
-        if self.license is None and not self.python_stdlib:
-            raise ValueError("a source needs `license`: an SPDX identifier, or `unknown` if you don't know")
-        return self
-
-    @property
-    def place(self) -> str:
-        """Which kind of source it is: one of PLACES."""
-        return next(place for place in PLACES if getattr(self, place))
-
-    @property
-    def label(self) -> str:
-        """Its name in the corpus: the first part of every document's `source`. Never an absolute path."""
-        if self.name is not None:
-            return self.name
-        if self.python_stdlib:
-            return f"python{sys.version_info.major}.{sys.version_info.minor}"
-        return os.path.basename(os.path.realpath(getattr(self, self.place)))
-
-    @property
-    def declared_license(self) -> str:
-        return self.license or "PSF-2.0"
-
-    @property
-    def declared_language(self) -> str | None:
-        return self.language or ("python" if self.python_stdlib else None)
+__all__ = ["CURATE", "CurateConfig", "Source"]
 
 
 class CurateConfig(Config):
-    """What `curate` reads, drops and sets aside."""
+    """What `curate` reads, what it says of each document, what it drops and what it sets aside.
 
-    sources: tuple[Source, ...] = Field(description="The raw sources, in the corpus's order.")
+    A section that isn't there is a stage that isn't run; documents go through the stages in the order below.
+    """
+
+    sources: tuple[Source, ...] = Field((), description="The raw sources, in the corpus's order.")
+    largest_document: int = Field(4 << 20, ge=1, description="Larger documents are dropped, in bytes of UTF-8.")
+    on_error: Literal["stop", "skip"] = Field(
+        "stop",
+        description="At a line, row or file that can't be read: stop, or count it as failed and go on. Damaged records "
+        "of crawls, and single files of many, are counted and passed over in any case.",
+    )
+    extract: ExtractConfig | None = Field(
+        None, description="How pages become text. By itself it's done as by default where a source holds pages."
+    )
+    rights: RightsConfig | None = Field(
+        None, description="Licences found in documents, what their owners reserve, lists of what to allow and to block."
+    )
+    privacy: PrivacyConfig | None = Field(None, description="Personal data and secrets: found, masked or dropped.")
+    signals: SignalsConfig | None = Field(None, description="What is measured of every document, as columns.")
+    classify: dict[str, ClassifierConfig] | None = Field(
+        None, description="Trained filters by the column that they make: {toxicity: {filter: FOLDER}}."
+    )
+    filters: FiltersConfig | None = Field(
+        None, description="Thresholds over columns. The signals that they need are measured by themselves."
+    )
+    decontaminate: DecontaminateConfig | None = Field(
+        None, description="Documents that hold items of evaluation sets: found, cut or dropped."
+    )
+    deduplicate: DeduplicateConfig = Field(
+        DeduplicateConfig(exact=ExactConfig()), description="What is left out because it is there already, wholly or in part."
+    )
+    mix: MixConfig | None = Field(None, description="How often each source's documents are seen, and in which order.")
+    clusters: ClusterConfig | None = Field(
+        None, description="How documents are found that are so alike that they must share a split."
+    )
     validation: float = Field(
         0.05,
         gt=0,
         lt=1,
-        description="Share of documents set aside for validation, by the hash of each one's text. Never none: training "
-        "and evaluation both need some.",
+        description="Share of documents set aside for validation, by the hash of each one's text, group or cluster. "
+        "Never none: training and evaluation both need some.",
     )
-    largest_document: int = Field(4 << 20, ge=1, description="Larger documents are dropped, in bytes of UTF-8.")
-    on_error: Literal["stop", "skip"] = Field(
-        "stop", description="At a line, row or file that can't be read: stop, or count it as failed and go on."
+    engine: Literal["local", "ray"] = execution(
+        "local",
+        description="What carries out the work: processes of this machine, or the Ray cluster that RAY_ADDRESS names.",
+    )
+    workers: int | None = execution(
+        None, ge=1, description="Worker processes; by itself one a core, and for a little plain text none."
+    )
+    patience_s: float = execution(
+        120.0, gt=0, description="Seconds after which a document that never ends is counted as failed."
     )
 
     @model_validator(mode="after")
     def _distinct_names(self) -> CurateConfig:
-        if not self.sources:
-            raise ValueError("needs at least one source")
         labels = [source.label for source in self.sources]
         twice = sorted({label for label in labels if labels.count(label) > 1})
         if twice:
@@ -133,11 +88,10 @@ class CurateConfig(Config):
 
 CURATE = Stage(
     name="curate",
-    version=1,
+    version=2,
     kind="corpus",
     config=CurateConfig,
-    inputs={},
-    run="bedplate.data.curation:run",
-    sources="bedplate.data.sources:raw_inputs",
-    resumes=False,
+    inputs={"corpus": "corpus*", "filter": "filter*", "model": "model|release|run?", "encoder": "model?"},
+    run="bedplate.data.curation.run:run",
+    sources="bedplate.data.curation.references:raw_inputs",
 )

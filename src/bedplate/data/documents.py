@@ -43,6 +43,8 @@ class Document:
     """Where its record begins: the byte in the file as it lies there, or the row of a table."""
     record_sha256: str | None = None
     """Of the record's own bytes, where there is such a thing."""
+    label: str | None = None
+    """The label of the source that it first came from, where that isn't the one it is read from now."""
     headers: Mapping[str, str] = field(default_factory=dict)
     """HTTP headers that came with it, names in lower case."""
     metadata: dict[str, Any] = field(default_factory=dict)
@@ -90,5 +92,3 @@ class Failure:
     problem: str
     fix: str
     bytes: int = 0
-    tolerated: bool = False
-    """Whether it is counted and passed over even where on_error=stop: a damaged record of a crawl, one page of many."""

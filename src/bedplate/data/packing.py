@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +32,7 @@ Around = tuple[Sequence[int], Sequence[int]]
 
 class PackedRows:
     """The endless stream of training rows: epoch after epoch, the documents of each in an order of its own, its rows
-    shuffled.
+    shuffled. Documents that are in phases (a curriculum) come phase after phase, in each epoch, shuffled within each.
 
     Row r is a pure function of (tokens, length, seed, r): however a batch is cut into ranks or micro-batches, and
     wherever a run resumes, the global order is the same. Rows run on from one epoch into the next. around: what stands
@@ -45,6 +46,7 @@ class PackedRows:
         self.pairs_per_epoch: int = self._source.total
         self.rows_per_epoch: int = -(-self.pairs_per_epoch // self.length)
         """Rows that are shuffled among each other: an epoch's, with what the last one takes from the next epoch."""
+        self._phase_rows = self._source.phase_rows(self.length)
         self._order = lru_cache(maxsize=2)(self._make_order)  # a row may touch two epochs
         self._shuffle = lru_cache(maxsize=2)(self._make_shuffle)  # and a batch two shuffles
 
@@ -75,10 +77,18 @@ class PackedRows:
             at += take
 
     def _make_shuffle(self, epoch: int) -> Ids:
-        return shuffled(self.rows_per_epoch, fold_in(self.seed, "rows", epoch))
+        if self._phase_rows is None:
+            return shuffled(self.rows_per_epoch, fold_in(self.seed, "rows", epoch))
+        parts = [
+            first + shuffled(end - first, fold_in(self.seed, "rows", epoch, phase))
+            for phase, (first, end) in enumerate(pairwise(self._phase_rows))
+        ]
+        return np.concatenate(parts)
 
     def _make_order(self, epoch: int) -> _Order:
-        return self._source.order(shuffled(self._source.documents, fold_in(self.seed, "epoch", epoch)))
+        drawn = shuffled(self._source.documents, fold_in(self.seed, "epoch", epoch))
+        phase = self._source.phase
+        return self._source.order(drawn if phase is None else drawn[np.argsort(phase[drawn], kind="stable")])
 
 
 class EvaluationRows:
@@ -158,11 +168,20 @@ class _PairSource:
         self.documents = len(self._table)
         if self.documents == 0:
             raise InputError(f"{tokens.folder}: no documents in the {split} split", "Give the corpus more documents.")
+        self.phase = self._table.phase
         self._around = None if around is None else tuple(np.array(ids, dtype=np.int64) for ids in around)
         self.sizes: Ids = self._table.length + (1 if self._around is None else sum(map(len, self._around)))
         self.total = int(self.sizes.sum())
         if self.total == 0:
             raise InputError(f"{tokens.folder}: no tokens in the {split} split", "Give the corpus more documents.")
+
+    def phase_rows(self, length: int) -> list[int] | None:
+        """The rows at which the phases of an epoch begin, and its end; None where there are no phases. A row that two
+        share is the earlier one's."""
+        if self.phase is None:
+            return None
+        ends = np.cumsum(np.bincount(self.phase, weights=self.sizes).astype(np.int64))
+        return [0, *(-(-ends // length)).tolist()]
 
     def order(self, documents: npt.NDArray[np.integer]) -> _Order:
         return _Order(documents.astype(np.int64), np.cumsum(self.sizes[documents]))

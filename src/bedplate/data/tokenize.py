@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from bedplate.ledger import Artefact, Work
 
-_TABLE = ("id", "split", "shard", "start", "end", "bytes")
+_TABLE = ("id", "split", "shard", "start", "end", "bytes", "copies", "phase")
 
 
 class TokenizeConfig(Config):
@@ -34,7 +34,7 @@ class TokenizeConfig(Config):
 
 TOKENIZE = Stage(
     name="tokenize",
-    version=1,
+    version=2,
     kind="tokens",
     config=TokenizeConfig,
     inputs={"corpus": "corpus", "tokenizer": "tokenizer|model"},
@@ -57,7 +57,7 @@ def run(config: TokenizeConfig, inputs: dict[str, Artefact], work: Work) -> None
     shards = {split: _ShardWriter(work.path, split, dtype, config.shard_tokens, unknown) for split in SPLITS}
     done = 0
     with work.console.progress("tokenize", total=sum(corpus.measures["bytes"].values()), unit="B") as progress:
-        columns = ["id", "text", "split", "bytes"]
+        columns = ["id", "text", "split", "bytes", *_optional(corpus)]
         for chunk in read_corpus(corpus, columns, chunk_bytes=config.chunk_bytes):
             rows = [dict(zip(columns, values, strict=True)) for values in zip(*chunk.values(), strict=True)]
             fresh = [row for row in rows if shards[row["split"]].wants()]
@@ -101,7 +101,8 @@ class _ShardWriter:
         start, self._filled = self._filled, self._filled + len(ids)
         place = {"shard": self.shards, "start": start, "end": self._filled}
         unknown = 0 if self._unknown is None else int((ids == self._unknown).sum())
-        self._rows.append({**{k: row[k] for k in ("id", "split", "bytes")}, **place, "unknown": unknown})
+        times = {"copies": row.get("copies", 1), "phase": row.get("phase") or 0}
+        self._rows.append({**{k: row[k] for k in ("id", "split", "bytes")}, **place, **times, "unknown": unknown})
         self._tokens.append(ids)
         if self._filled >= self._limit:
             self.close()
@@ -127,10 +128,28 @@ def _parquet(rows: list[dict[str, Any]]) -> bytes:
     import pyarrow.parquet as pq
 
     text, number = pa.string(), pa.int64()
-    kinds = {"id": text, "split": text, "shard": pa.int32(), "start": number, "end": number, "bytes": number}
+    kinds = {
+        "id": text,
+        "split": text,
+        "shard": pa.int32(),
+        "start": number,
+        "end": number,
+        "bytes": number,
+        "copies": pa.int32(),
+        "phase": pa.int32(),
+    }
     content = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(rows, pa.schema({**kinds, "unknown": number})), content, compression="zstd")
     return content.getvalue()
+
+
+def _optional(corpus: Artefact) -> list[str]:
+    """What a corpus that was mixed says of its documents."""
+    import pyarrow.parquet as pq
+
+    first = next(iter(sorted(corpus.path.glob("part-*.parquet"))), None)
+    names = [] if first is None else pq.read_schema(first).names
+    return [name for name in ("copies", "phase") if name in names]
 
 
 def _merge_tables(folder: Path, shards: dict[str, _ShardWriter]) -> dict[str, Any]:
@@ -145,7 +164,14 @@ def _merge_tables(folder: Path, shards: dict[str, _ShardWriter]) -> dict[str, An
     content = io.BytesIO()
     pq.write_table(table.select(list(_TABLE)), content, compression="zstd", row_group_size=1 << 16)
     atomic_write(whole, content.getvalue())
-    counts: dict[str, Any] = {"documents": {}, "tokens": {}, "bytes": {}, "unknown": {}, "bytes_per_token": {}}
+    counts: dict[str, Any] = {
+        "documents": {},
+        "tokens": {},
+        "bytes": {},
+        "unknown": {},
+        "bytes_per_token": {},
+        "epoch_tokens": {},
+    }
     for split in shards:
         rows = table.filter(pc.equal(table.column("split"), split))
         tokens = pc.sum(pc.subtract(rows.column("end"), rows.column("start"))).as_py() or 0
@@ -153,6 +179,8 @@ def _merge_tables(folder: Path, shards: dict[str, _ShardWriter]) -> dict[str, An
         counts["documents"][split], counts["tokens"][split], counts["bytes"][split] = rows.num_rows, tokens, size
         counts["unknown"][split] = pc.sum(rows.column("unknown")).as_py() or 0
         counts["bytes_per_token"][split] = size / tokens if tokens else None
+        lengths = pc.subtract(rows.column("end"), rows.column("start"))
+        counts["epoch_tokens"][split] = pc.sum(pc.multiply(lengths, rows.column("copies"))).as_py() or 0
     for part in parts:
         part.unlink()
     return counts

@@ -27,7 +27,8 @@ Ids = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class DocumentTable:
-    """Where the documents of one split are; one entry each, in the artefact's order."""
+    """Where the documents of one split are, in the artefact's order; of those that training sees more than once,
+    further entries come after all first ones."""
 
     shard: Ids
     start: Ids
@@ -36,6 +37,8 @@ class DocumentTable:
     """Tokens, without special ones."""
     bytes: Ids
     """UTF-8 bytes of the text."""
+    phase: Ids | None = None
+    """The part of an epoch in which each is seen, from 0; None where there is but one."""
 
     def __len__(self) -> int:
         return len(self.length)
@@ -125,9 +128,12 @@ class TokenSet:
         """The documents' ids, in the table's order."""
         import pyarrow.parquet as pq
 
-        table = pq.read_table(self.folder / DOCUMENTS, columns=["id"], filters=[("split", "==", split)])
+        present = set(pq.read_schema(self.folder / DOCUMENTS).names)
+        columns = [name for name in ("id", "copies") if name in present]
+        table = pq.read_table(self.folder / DOCUMENTS, columns=columns, filters=[("split", "==", split)])
         names: list[str] = table.column("id").to_pylist()
-        return names
+        copies = table.column("copies").to_numpy() if "copies" in present else np.ones(len(names), dtype=np.int64)
+        return [names[row] for row in _with_copies(copies)]
 
     def verify(self) -> None:
         """Read every token. Raises ArtefactError, naming the shard, for one beyond the vocabulary."""
@@ -193,13 +199,31 @@ def _read_table(folder: Path, split: str) -> DocumentTable:
 
     path = folder / DOCUMENTS
     try:
-        columns = ["shard", "start", "end", "bytes"]
+        present = set(pq.read_schema(path).names)  # the last two came later
+        columns = ["shard", "start", "end", "bytes", *(name for name in ("copies", "phase") if name in present)]
         table = pq.read_table(path, columns=columns, filters=[("split", "==", split)])
     except FileNotFoundError:
         raise ArtefactError(f"{path}: missing", _REMAKE) from None
     except (pa.ArrowException, OSError) as error:
         raise ArtefactError(f"{path}: not a whole Parquet file: {error}", _REMAKE) from error
-    shard, start, end, size = (np.ascontiguousarray(table.column(c).to_numpy(), dtype=np.int64) for c in columns)
+    found = {name: np.ascontiguousarray(table.column(name).to_numpy(), dtype=np.int64) for name in columns}
+    shard, start, end = (found[name] for name in ("shard", "start", "end"))
     if len(start) and (shard.min() < 0 or start.min() < 0 or (end < start).any()):
         raise ArtefactError(f"{path}: a document with negative place or length", _REMAKE)
-    return DocumentTable(shard=shard, start=start, length=end - start, bytes=size)
+    rows = _with_copies(found.get("copies", np.ones(len(start), dtype=np.int64)))
+    phase = found.get("phase")
+    if phase is not None and (len(phase) == 0 or not phase.any()):
+        phase = None
+    return DocumentTable(
+        shard=shard[rows],
+        start=start[rows],
+        length=(end - start)[rows],
+        bytes=found["bytes"][rows],
+        phase=None if phase is None else phase[rows],
+    )
+
+
+def _with_copies(copies: Ids) -> Ids:
+    """The rows of a table in which row i stands copies[i] times: all once, then those that are there twice, and on."""
+    most = int(copies.max(initial=0))
+    return np.concatenate([np.flatnonzero(copies > seen) for seen in range(most)] or [np.empty(0, dtype=np.int64)])

@@ -33,18 +33,21 @@ class _Worker:
 class LocalProcesses:
     """Worker processes, started fresh (never forked), that end with their master however it ends.
 
-    patience_s: how long one document may take before its worker is ended and the document counted as failed.
+    patience_s: how long one document may take before its worker is ended and the document counted as failed. Workers
+    stay for the next step, until `close`.
     """
 
     def __init__(self, workers: int, *, patience_s: float = 120.0) -> None:
         self.workers = workers
         self.patience_s = patience_s
+        self._workers: list[_Worker] = []
 
     def run(self, jobs: Sequence[Job]) -> Iterator[Job]:
         """Carry out each job; see `Scheduler`. Raises InternalError where a worker dies and nothing says of what."""
         waiting = list(reversed(jobs))
         errors: dict[int, BaseException] = {}
-        workers = [_start() for _ in range(min(self.workers, len(jobs)))]
+        workers = self._workers
+        workers += [_start() for _ in range(min(self.workers, len(jobs)) - len(workers))]
         try:
             while True:
                 for place, worker in enumerate(workers):
@@ -70,13 +73,19 @@ class LocalProcesses:
                     self._look_after(worker)
             if errors:
                 raise errors[min(errors)]
-        finally:
-            for worker in workers:
-                worker.pipe.close()  # an idle worker ends by that
-                if worker.job is not None:
-                    worker.process.kill()
-            for worker in workers:
-                worker.process.join()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End the workers, and what they are at."""
+        workers, self._workers = self._workers, []
+        for worker in workers:
+            worker.pipe.close()  # an idle worker ends by that
+            if worker.job is not None:
+                worker.process.kill()
+        for worker in workers:
+            worker.process.join()
 
     def _look_after(self, worker: _Worker) -> None:
         """End a worker that has been at one and the same document for too long."""

@@ -58,6 +58,9 @@ class RayCluster:
         if errors:
             raise errors[min(errors)]
 
+    def close(self) -> None:
+        """The cluster stays as it is: it may be somebody else's."""
+
     def _result(self, ray: Any, reference: Any, going: _Running) -> BaseException | Job | None:
         try:
             answer = ray.get(reference)

@@ -10,7 +10,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -52,6 +52,10 @@ class Scheduler(Protocol):
         """Carry out each and give it back when it is done. Raises what the first of them (in their order) raised."""
         ...
 
+    def close(self) -> None:
+        """Let go of what the jobs so far needed; the next ones find it again."""
+        ...
+
 
 @dataclass(frozen=True)
 class Run:
@@ -60,6 +64,8 @@ class Run:
     folder: Path
     scheduler: Scheduler
     console: Console
+    spent: list[float] = field(default_factory=list)
+    """Processor seconds of each step that was performed, those of earlier attempts included."""
 
 
 class InProcess:
@@ -69,6 +75,9 @@ class InProcess:
         for job in jobs:
             execute(job)
             yield job
+
+    def close(self) -> None:
+        """There is nothing to let go of."""
 
 
 def perform(step: str, function: str, tasks: Sequence[Task], run: Run) -> list[dict[str, Any]]:
@@ -87,7 +96,9 @@ def perform(step: str, function: str, tasks: Sequence[Task], run: Run) -> list[d
         for _ in run.scheduler.run(todo):
             done += 1
             progress.update(done)
-    return [read_done(job.target)["measures"] for job in jobs]
+    measures = [read_done(job.target)["measures"] for job in jobs]
+    run.spent.append(sum(measure["cpu_s"] for measure in measures))
+    return measures
 
 
 def task_folder(step_folder: Path, number: int) -> Path:

@@ -1,0 +1,59 @@
+"""The joint stages of a curation, in their order, out of its configuration."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from bedplate.data.curate import CurateConfig
+from bedplate.data.curation.shards import Decision, Shards
+from bedplate.data.deduplicate.config import ClusterConfig, MinHashConfig
+from bedplate.data.engine.tasks import Run
+from bedplate.data.mix.mixing import MixSection
+from bedplate.ledger.stage import resolve
+
+_DEDUPLICATE = {
+    "exact": "bedplate.data.deduplicate.exact:run_it",
+    "minhash": "bedplate.data.deduplicate.minhash:run_it",
+    "substring": "bedplate.data.deduplicate.substring:run_substring",
+    "embeddings": "bedplate.data.deduplicate.semantic:run_semantic",
+    "images": "bedplate.data.deduplicate.images:run_it",
+}
+"""Section of `deduplicate` -> its joint step, in their order: the cheap ones leave less to the dear ones."""
+_OWN_PREFERENCE = ("substring", "embeddings")
+"""Those that say by themselves which copy stays."""
+
+
+@dataclass(frozen=True)
+class JointStep:
+    """A stage that looks at all documents together, with its own part of the configuration."""
+
+    name: str
+    run: Callable[[Shards, Any, Run], Decision]
+    config: Any
+
+
+def joint_steps(config: CurateConfig) -> list[JointStep]:
+    """The stages that look at all documents together."""
+    steps = []
+    for section, function in _DEDUPLICATE.items():
+        if (wanted := getattr(config.deduplicate, section)) is not None:
+            step = resolve(function)
+            if section not in _OWN_PREFERENCE:
+                step = functools.partial(step, keep=config.deduplicate.keep)
+            steps.append(JointStep(section, step, wanted))
+    if config.clusters is not None:
+        steps.append(JointStep("clusters", functools.partial(_clusters, config.deduplicate.minhash), config.clusters))
+    if config.mix is not None:
+        section = MixSection(config.mix, config.validation)
+        steps.append(JointStep("mix", resolve("bedplate.data.mix.mixing:mix"), section))
+    return steps
+
+
+def _clusters(minhash: MinHashConfig | None, shards: Shards, config: ClusterConfig, run: Run) -> Decision:
+    """Clusters, by the signatures that were made for near duplicates where there are any."""
+    from bedplate.data.deduplicate.clusters import run_it
+
+    return run_it(shards, config, run, signed=(minhash, run.folder / "minhash-keys") if minhash else None)

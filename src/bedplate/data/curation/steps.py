@@ -1,0 +1,32 @@
+"""The stages of a curation that look at single documents, in their order, out of its configuration."""
+
+from __future__ import annotations
+
+from bedplate.data.curate import CurateConfig
+from bedplate.data.curation.step import Step
+from bedplate.ledger.stage import resolve
+
+_STEPS = {
+    "extract": "bedplate.data.extract.step:step",
+    "rights": "bedplate.data.rights.step:step",
+    "privacy": "bedplate.data.privacy.step:step",
+    "signals": "bedplate.data.signals.step:step",
+    "classify": "bedplate.data.classify.step:step",
+    "filters": "bedplate.data.filters.step:step",
+    "decontaminate": "bedplate.data.decontaminate.step:step",
+}
+"""Section -> what makes its step of it, in the order in which documents go through them."""
+
+
+def make_steps(config: CurateConfig) -> list[Step]:
+    """The stages that look at each document by itself. Models are loaded here, so it is for workers."""
+    made: list[Step] = []
+    for section, maker in _STEPS.items():
+        if wanted := getattr(config, section):
+            made.append(resolve(maker)(wanted))
+    return made
+
+
+def columns_of(steps: list[Step]) -> dict[str, str]:
+    """The columns that the steps add, {name: pyarrow's name of the type}."""
+    return {name: kind for step in steps for name, kind in step.columns.items()}

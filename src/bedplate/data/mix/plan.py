@@ -1,0 +1,87 @@
+"""How often each source is seen, out of what it holds and what is asked for: the whole mixture before it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from bedplate.config.nearest import expected_one_of
+from bedplate.data.mix.config import MixConfig
+from bedplate.errors import InputError
+
+
+@dataclass(frozen=True)
+class Portion:
+    """What an epoch takes of a source. tokens: estimated, by bytes_per_token; capped: it can't give its share."""
+
+    bytes: int
+    tokens: float
+    epochs: float
+    mixed_tokens: float
+    share: float
+    capped: bool
+
+    def measures(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def plan_mixture(sizes: Mapping[str, int], config: MixConfig) -> dict[str, Portion]:
+    """The portions of sources that hold `sizes` bytes of training text. A source that would be seen more than
+    most_epochs times is seen that often, and the others make up for it in proportion to their shares.
+
+    Raises InputError for a weight of a source that isn't there, or where nothing is left.
+    """
+    if unknown := sorted(set(config.weights or ()) - set(sizes)):
+        raise InputError(
+            f"mix: a weight for {unknown[0]!r}, which is no source; {expected_one_of(unknown[0], sizes)}",
+            "Name the sources as the recipe does.",
+        )
+    tokens = {label: size / config.rate(label) for label, size in sizes.items()}
+    shares = _shares(tokens, config)
+    wanted = {label for label, share in shares.items() if share > 0 and tokens[label] > 0}
+    if not wanted:
+        raise InputError("mix: no source with a weight holds any training text", "Give one of them a weight.")
+    left = config.budget if config.budget is not None else sum(tokens[label] for label in wanted)
+    taken: dict[str, float] = {}
+    while open_ := wanted - set(taken):
+        total = sum(shares[label] for label in open_)
+        over = [
+            label
+            for label in sorted(open_)
+            if left * shares[label] / total > config.most_epochs * tokens[label] * (1 + 1e-12)
+        ]
+        if not over:
+            taken.update({label: left * shares[label] / total for label in open_})
+            break
+        for label in over:
+            taken[label] = config.most_epochs * tokens[label]
+            left -= taken[label]
+    mixed = sum(taken.values())
+    return {
+        label: Portion(
+            bytes=sizes[label],
+            tokens=tokens[label],
+            epochs=taken.get(label, 0.0) / tokens[label] if tokens[label] else 0.0,
+            mixed_tokens=taken.get(label, 0.0),
+            share=taken.get(label, 0.0) / mixed,
+            capped=label in taken and taken[label] >= config.most_epochs * tokens[label] * (1 - 1e-9),
+        )
+        for label in sizes
+    }
+
+
+def _shares(tokens: Mapping[str, float], config: MixConfig) -> dict[str, float]:
+    if config.temperature is not None:
+        return {label: count ** (1 / config.temperature) if count else 0.0 for label, count in tokens.items()}
+    if config.weights is None:
+        return dict(tokens)
+    if config.rest == "drop":
+        return {label: config.weights.get(label, 0.0) for label in tokens}
+    # What isn't named keeps the share that it has; what is named divides the rest among itself.
+    named = sum(tokens[label] for label in config.weights)
+    total = sum(config.weights.values())
+    return {
+        label: config.weights[label] / total * named if label in config.weights else count
+        for label, count in tokens.items()
+    }

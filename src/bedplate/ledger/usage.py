@@ -1,0 +1,62 @@
+"""From an artefact forward: what was made from it, and from that, as far as a folder's manifests say."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from bedplate.errors import ArtefactError
+from bedplate.ledger.artefact import Artefact, open_artefact
+from bedplate.ledger.manifest import MANIFEST
+
+
+@dataclass(frozen=True)
+class User:
+    """An artefact that was made from another. steps: how many stages lie between, 1 for those made from it directly."""
+
+    artefact: Artefact
+    steps: int
+
+
+def used_by(artefact: Artefact, within: Path) -> list[User]:
+    """Every artefact below `within` that was made from this one, directly or through others: nearest first, then by
+    path. Told by digests, so that a copy of the artefact counts as the artefact."""
+    by_input: dict[str, list[Artefact]] = defaultdict(list)
+    for found in _artefacts(within):
+        for item in found.manifest.inputs:
+            by_input[item.digest].append(found)
+    users: list[User] = []
+    seen = {artefact.path.resolve()}
+    digests, steps = {artefact.digest}, 0
+    while digests:
+        steps += 1
+        nearest = {
+            user.path.resolve(): user
+            for digest in digests
+            for user in by_input.get(digest, ())
+            if user.path.resolve() not in seen
+        }
+        seen |= set(nearest)
+        users += [User(user, steps) for _, user in sorted(nearest.items())]
+        digests = {user.digest for user in nearest.values()}
+    return users
+
+
+def usual_place(artefact: Artefact) -> Path:
+    """Where what was made from it is looked for by itself: all recipes' runs if it is one of them, else beside it."""
+    folder = artefact.path.resolve().parent
+    return folder.parent if folder.parent.name == "runs" else folder
+
+
+def _artefacts(within: Path) -> Iterator[Artefact]:
+    for folder, folders, files in os.walk(within):
+        folders[:] = sorted(name for name in folders if ".partial-" not in name)
+        if MANIFEST in files:
+            folders[:] = []
+            try:
+                yield open_artefact(Path(folder))
+            except ArtefactError:  # of a newer version, or not one of ours: it can't be asked
+                continue

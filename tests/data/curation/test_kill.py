@@ -1,0 +1,116 @@
+"""A curation that is killed, again and again, ends with the very bytes of one that wasn't; workers change nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from bedplate.data.curate import CurateConfig
+from bedplate.ledger import open_artefact
+
+WORDS = [line.strip() for line in Path(os.__file__).read_text().split() if line.strip()]
+STAGES = {
+    "privacy": {},
+    "signals": {},
+    "filters": {"rules": [{"column": "words", "min": 5}]},
+    "deduplicate": {"exact": {}, "minhash": {}, "substring": {"words": 20}},
+    "clusters": {},
+    "mix": {"weights": {"a.jsonl": 1, "b": 2}},
+}
+
+
+def write_sources(folder: Path, documents: int) -> list[dict]:
+    """Real words in new orders, with copies, near copies and repeated passages among them."""
+    draw = random.Random(7)
+    texts: list[str] = []
+    for number in range(documents):
+        if number % 7 == 3:
+            words = draw.choice(texts).split()
+            if number % 2:
+                words[draw.randrange(len(words))] = "changed"
+        else:
+            words = draw.choices(WORDS, k=draw.randrange(3, 300))
+        if number % 11 == 5 and texts:
+            words += draw.choice(texts).split()[:60]
+        texts.append(" ".join(words))
+    half = documents // 2
+    lines = [json.dumps({"text": text}) for text in texts[:half]]
+    (folder / "a.jsonl").write_text("\n".join(lines) + '\n{"broken\n')
+    (folder / "b").mkdir()
+    for number, text in enumerate(texts[half:]):
+        (folder / "b" / f"{number:04d}.txt").write_text(text)
+    return [
+        {"jsonl": str(folder / "a.jsonl"), "license": "MIT"},
+        {"folder": str(folder / "b"), "license": "CC0-1.0"},
+    ]
+
+
+RUN = """
+import json, sys
+from bedplate.console import Console
+from bedplate.data.curate import CURATE, CurateConfig
+from bedplate.ledger import produce
+
+if __name__ == "__main__":
+    config = CurateConfig.model_validate(json.loads(sys.argv[1]))
+    produce(CURATE, config, {}, sys.argv[2], name="corpus", console=Console.quiet())
+"""
+
+
+@pytest.fixture
+def curate(tmp_path):
+    """Starts a curation as a process of its own."""
+    (tmp_path / "run.py").write_text(RUN)
+
+    def start(config, out):
+        given = CurateConfig.model_validate(config).model_dump_json()
+        return subprocess.Popen([sys.executable, str(tmp_path / "run.py"), given, str(out)])
+
+    return start
+
+
+@pytest.mark.parametrize(("kills", "documents"), [(4, 300), pytest.param(20, 1200, marks=pytest.mark.slow)])
+def test_killed_at_random_moments_the_bytes_are_the_same(curate, tmp_path, kills, documents):
+    config = {"sources": write_sources(tmp_path, documents), "on_error": "skip", "workers": 2, **STAGES}
+    began = time.monotonic()
+    assert curate(config, tmp_path / "whole").wait() == 0
+    took = time.monotonic() - began
+    draw = random.Random(documents)
+    done = 0
+    for _ in range(kills):
+        process = curate(config, tmp_path / "killed")
+        # Later and later, so that the kills fall all over the run although each attempt begins where the last ended.
+        time.sleep(draw.uniform(0.3, 0.3 + took))
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        if (tmp_path / "killed" / "bedplate.json").is_file():
+            done += 1
+            subprocess.run(["rm", "-r", str(tmp_path / "killed")], check=True)
+    assert curate(config, tmp_path / "killed").wait() == 0
+    whole, killed = open_artefact(tmp_path / "whole"), open_artefact(tmp_path / "killed")
+    killed.verify()
+    assert files(killed.path) == files(whole.path)
+    assert killed.digest == whole.digest
+    assert not list(tmp_path.glob("killed.partial-*"))
+
+
+def test_workers_change_nothing(curate, tmp_path):
+    sources = write_sources(tmp_path, 300)
+    digests = set()
+    for workers in (1, 2, 3):
+        config = {"sources": sources, "on_error": "skip", "workers": workers, **STAGES}
+        assert curate(config, tmp_path / f"out{workers}").wait() == 0
+        digests.add(open_artefact(tmp_path / f"out{workers}").digest)
+    assert len(digests) == 1
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.glob("*.parquet"))}
