@@ -53,7 +53,8 @@ class CurateConfig(Config):
         None, description="Documents that hold items of evaluation sets: found, cut or dropped."
     )
     deduplicate: DeduplicateConfig = Field(
-        DeduplicateConfig(exact=ExactConfig()), description="What is left out because it is there already, wholly or in part."
+        DeduplicateConfig(exact=ExactConfig()),
+        description="What is left out because it is there already, wholly or in part; by itself, exact copies.",
     )
     mix: MixConfig | None = Field(None, description="How often each source's documents are seen, and in which order.")
     clusters: ClusterConfig | None = Field(

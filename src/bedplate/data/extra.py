@@ -9,7 +9,8 @@ from bedplate.errors import UserError
 
 
 def require(module: str, what: str, *, extra: str = "data") -> Any:  # several of them ship no types
-    """The module of that name. `what` needs it: "a WARC file". Raises UserError, naming the extra, where it is missing."""
+    """The module of that name. what: that which needs it, "a WARC file". Raises UserError, naming the extra, where it
+    is missing."""
     try:
         return import_module(module)
     except ImportError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
@@ -15,43 +14,6 @@ import pytest
 
 from bedplate.data.curate import CurateConfig
 from bedplate.ledger import open_artefact
-
-WORDS = [line.strip() for line in Path(os.__file__).read_text().split() if line.strip()]
-STAGES = {
-    "privacy": {},
-    "signals": {},
-    "filters": {"rules": [{"column": "words", "min": 5}]},
-    "deduplicate": {"exact": {}, "minhash": {}, "substring": {"words": 20}},
-    "clusters": {},
-    "mix": {"weights": {"a.jsonl": 1, "b": 2}},
-}
-
-
-def write_sources(folder: Path, documents: int) -> list[dict]:
-    """Real words in new orders, with copies, near copies and repeated passages among them."""
-    draw = random.Random(7)
-    texts: list[str] = []
-    for number in range(documents):
-        if number % 7 == 3:
-            words = draw.choice(texts).split()
-            if number % 2:
-                words[draw.randrange(len(words))] = "changed"
-        else:
-            words = draw.choices(WORDS, k=draw.randrange(3, 300))
-        if number % 11 == 5 and texts:
-            words += draw.choice(texts).split()[:60]
-        texts.append(" ".join(words))
-    half = documents // 2
-    lines = [json.dumps({"text": text}) for text in texts[:half]]
-    (folder / "a.jsonl").write_text("\n".join(lines) + '\n{"broken\n')
-    (folder / "b").mkdir()
-    for number, text in enumerate(texts[half:]):
-        (folder / "b" / f"{number:04d}.txt").write_text(text)
-    return [
-        {"jsonl": str(folder / "a.jsonl"), "license": "MIT"},
-        {"folder": str(folder / "b"), "license": "CC0-1.0"},
-    ]
-
 
 RUN = """
 import json, sys
@@ -78,8 +40,8 @@ def curate(tmp_path):
 
 
 @pytest.mark.parametrize(("kills", "documents"), [(4, 300), pytest.param(20, 1200, marks=pytest.mark.slow)])
-def test_killed_at_random_moments_the_bytes_are_the_same(curate, tmp_path, kills, documents):
-    config = {"sources": write_sources(tmp_path, documents), "on_error": "skip", "workers": 2, **STAGES}
+def test_killed_at_random_moments_the_bytes_are_the_same(curate, mingled, tmp_path, kills, documents):
+    config = mingled(documents) | {"workers": 2}
     began = time.monotonic()
     assert curate(config, tmp_path / "whole").wait() == 0
     took = time.monotonic() - began
@@ -102,12 +64,11 @@ def test_killed_at_random_moments_the_bytes_are_the_same(curate, tmp_path, kills
     assert not list(tmp_path.glob("killed.partial-*"))
 
 
-def test_workers_change_nothing(curate, tmp_path):
-    sources = write_sources(tmp_path, 300)
+def test_workers_change_nothing(curate, mingled, tmp_path):
+    sources = mingled(300)
     digests = set()
     for workers in (1, 2, 3):
-        config = {"sources": sources, "on_error": "skip", "workers": workers, **STAGES}
-        assert curate(config, tmp_path / f"out{workers}").wait() == 0
+        assert curate(sources | {"workers": workers}, tmp_path / f"out{workers}").wait() == 0
         digests.add(open_artefact(tmp_path / f"out{workers}").digest)
     assert len(digests) == 1
 

@@ -190,7 +190,8 @@ def test_workers_end_with_their_master(work, tmp_path):
         from bedplate.data.engine.tasks import Run, Task, perform
         if __name__ == "__main__":
             tasks = [Task(n, {{"pids": {str(tmp_path)!r} + "/pids"}}) for n in range(2)]
-            perform("slow", "task_work:slow", tasks, Run(Path({str(tmp_path)!r}) / "run", LocalProcesses(2), Console.quiet()))
+            run = Run(Path({str(tmp_path)!r}) / "run", LocalProcesses(2), Console.quiet())
+            perform("slow", "task_work:slow", tasks, run)
     """)
     (tmp_path / "pids").mkdir()
     (tmp_path / "master.py").write_text(script)

@@ -60,7 +60,8 @@ def test_wrong_mixtures_are_named():
         plan_mixture(SIZES, MixConfig(weights={"cod": 1}))
     with pytest.raises(InputError, match="no source with a weight"):
         plan_mixture({"a": 0, "b": 5}, MixConfig(weights={"a": 1}, rest="drop"))
-    for wrong in ({"weights": {"a": 1}, "temperature": 2}, {"weights": {"a": 0}}, {"weights": {"a": -1}}, {"rest": "drop"}):
+    twice = {"weights": {"a": 1}, "temperature": 2}
+    for wrong in (twice, {"weights": {"a": 0}}, {"weights": {"a": -1}}, {"rest": "drop"}):
         with pytest.raises(ValidationError):
             MixConfig(**wrong)
 

@@ -15,8 +15,9 @@ from bedplate.adapt.retrieval.blocks import Structured, plain_blocks
 from bedplate.adapt.retrieval.html import html_blocks, html_charset, too_deep
 from bedplate.adapt.retrieval.index_config import IndexConfig
 from bedplate.adapt.retrieval.markdown import markdown_blocks
-from bedplate.data.curate import Source
-from bedplate.data.sources import Failure, SourceFile, find, read
+from bedplate.data.documents import Failure
+from bedplate.data.reading import Limits, SourceFile, find, read
+from bedplate.data.source import Source
 from bedplate.errors import InputError
 from bedplate.ledger import SourceInput
 from bedplate.ledger.digests import sha256_json
@@ -210,11 +211,11 @@ def _of_file(config: IndexConfig, file: SourceFile) -> _Raw | Failure:
 def _of_lines(config: IndexConfig, file: SourceFile) -> Iterator[_Raw | Failure]:
     """JSON Lines by curate's reader; a title is what it calls a URL: one more field that may be there."""
     source = Source(jsonl=str(file.path), text_field=config.text_field, url_field=config.title_field, license="unknown")
-    for found in read(source, file, config.largest_document):
+    for found in read(source, file, Limits(config.largest_document)):
         if isinstance(found, Failure):
             yield found
         else:
-            drop = found.drop or (None if _encodable(found.text or "") else "not_text")
+            drop = found.reason or (None if _encodable(found.text or "") else "not_text")
             title = " ".join((found.url or "").split())[:200]
             yield _Raw(found.source, found.text or "", title, file.mtime_ns, drop)
 

@@ -47,8 +47,8 @@ def joint_steps(config: CurateConfig) -> list[JointStep]:
     if config.clusters is not None:
         steps.append(JointStep("clusters", functools.partial(_clusters, config.deduplicate.minhash), config.clusters))
     if config.mix is not None:
-        section = MixSection(config.mix, config.validation)
-        steps.append(JointStep("mix", resolve("bedplate.data.mix.mixing:mix"), section))
+        mixture = MixSection(config.mix, config.validation)
+        steps.append(JointStep("mix", resolve("bedplate.data.mix.mixing:mix"), mixture))
     return steps
 
 

@@ -34,10 +34,10 @@ def map_piece(arguments: dict[str, Any], folder: Path) -> dict[str, Any]:
     """
     mapper = _Mapper(arguments["config"], arguments["source"], arguments["piece"], arguments.get("advice") or Advice())
     columns = arguments["carried"] | columns_of(mapper.steps)
-    documents = shard_schema(columns)
+    name = DOCUMENTS.removesuffix(".parquet")
     with (
         Journal(folder) as journal,
-        ParquetTable(folder, DOCUMENTS.removesuffix(".parquet"), documents, single=True, group_bytes=BATCH_BYTES) as table,
+        ParquetTable(folder, name, shard_schema(columns), single=True, group_bytes=BATCH_BYTES) as table,
     ):
         for document in mapper.documents(journal):
             table.add(row_of(document, mapper.source, columns))
@@ -60,10 +60,9 @@ class _Mapper:
     def documents(self, journal: Journal) -> Iterator[Document]:
         """Every document of the piece, in order, with its fate."""
         batch: list[Document] = []
-        size = first = number = 0
-        for document in self._read(journal):
+        size = first = 0
+        for number, document in enumerate(self._read(journal), 1):
             batch.append(document)
-            number += 1
             size += len(document.text or "") + len(document.data or b"")
             if len(batch) == BATCH_DOCUMENTS or size >= BATCH_BYTES:
                 yield from self._work_on(batch, first, journal)

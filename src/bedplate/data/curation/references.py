@@ -77,7 +77,7 @@ def resolved(config: CurateConfig, inputs: Mapping[str, Artefact | list[Artefact
         if filters:
             raise _unused("filter", f"`classify`, as {{COLUMN: {{filter: {next(iter(filters))}}}}}")
         update["classify"] = classify
-    if config.extract is None and any(source.place in PAGES for source in (*update.get("sources", ()), *config.sources)):
+    if config.extract is None and any(source.place in PAGES for source in config.sources):
         update["extract"] = ExtractConfig()
     return config.model_copy(update=update)
 
@@ -114,7 +114,10 @@ def _reference(path: str) -> SourceInput:
     place = Path(path).expanduser()
     if not place.exists():
         raise InputError(f"{place}: no such file or folder", "Correct the path in the recipe.")
-    files = [place] if place.is_file() else [Path(folder, name) for folder, _, names in os.walk(place) for name in names]
-    found = sorted([str(file.relative_to(place)), file.stat().st_size, file.stat().st_mtime_ns] for file in files)
-    size = sum(int(entry[1]) for entry in found)
-    return SourceInput(path=place, digest=sha256_json(found), bytes=size, count=len(found))
+    inside = (Path(folder, name) for folder, _, names in os.walk(place) for name in names)
+    files = [place] if place.is_file() else list(inside)
+    states = {file.relative_to(place).as_posix(): file.stat() for file in sorted(files)}
+    digest = sha256_json([[name, state.st_size, state.st_mtime_ns] for name, state in states.items()])
+    return SourceInput(
+        path=place, digest=digest, bytes=sum(state.st_size for state in states.values()), count=len(states)
+    )

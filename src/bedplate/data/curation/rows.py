@@ -18,9 +18,7 @@ CONFIDENTIAL = ("privacy", "rights")
 """Stages whose dropped documents leave no excerpt."""
 
 _LATER = ("other",)
-SHARD_SCHEMA = {
-    name: kind for name, kind in (CORPUS_SCHEMA | DROPPED_SCHEMA).items() if name not in _LATER
-}
+SHARD_SCHEMA = {name: kind for name, kind in (CORPUS_SCHEMA | DROPPED_SCHEMA).items() if name not in _LATER}
 
 
 def shard_schema(columns: Mapping[str, str]) -> dict[str, str]:

@@ -68,9 +68,7 @@ class Shards:
                 alive[pq.read_table(path, columns=["row"]).column("row").to_numpy()] = False
         return alive
 
-    def read(
-        self, shard: int, columns: Sequence[str], *, alive: bool = True
-    ) -> Iterator[tuple[Rows, pa.RecordBatch]]:
+    def read(self, shard: int, columns: Sequence[str], *, alive: bool = True) -> Iterator[tuple[Rows, pa.RecordBatch]]:
         """The rows of a shard by number, with some of their columns, a row group at a time.
 
         alive: leave out what was left out. Texts are as joint steps so far have changed them; their bytes, sha256

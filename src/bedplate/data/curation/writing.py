@@ -57,9 +57,7 @@ def corpus_schema(columns: Mapping[str, str]) -> dict[str, str]:
 
 def dropped_schema(columns: Mapping[str, str]) -> dict[str, str]:
     """The columns of what was left out, with those of the steps."""
-    return DROPPED_SCHEMA | {
-        name: kind for name, kind in columns.items() if name not in DROPPED_SCHEMA | CORPUS_SCHEMA
-    }
+    return DROPPED_SCHEMA | {name: kind for name, kind in columns.items() if name not in DROPPED_SCHEMA | CORPUS_SCHEMA}
 
 
 class _Decided:

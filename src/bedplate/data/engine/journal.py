@@ -17,7 +17,7 @@ _FORM = struct.Struct("<4sqqq")
 _MARK = b"at 1"
 
 TOGETHER, ALONE, READING = 0, 1, 2
-"""What is being done: some documents at once, beginning with this one; this one alone; reading this one from its file."""
+"""What is being done: some documents at once, beginning with this one; this one alone; reading this one."""
 
 
 @dataclass(frozen=True)

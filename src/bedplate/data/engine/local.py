@@ -1,4 +1,4 @@
-"""`LocalProcesses`: tasks by worker processes of this machine. A worker that dies takes one document with it at most."""
+"""`LocalProcesses`: tasks by worker processes of this machine. One that dies takes one document with it at most."""
 
 from __future__ import annotations
 
@@ -57,11 +57,14 @@ class LocalProcesses:
                             workers[place] = worker = _start()
                         worker.job, worker.at, worker.since = waiting.pop(), None, time.monotonic()
                         worker.pipe.send(worker.job)
-                busy = {worker.pipe: worker for worker in workers if worker.job is not None}
+                busy = [worker for worker in workers if worker.job is not None]
                 if not busy:
                     break
-                for pipe in wait(list(busy), timeout=_LOOK_S):
-                    worker = busy.pop(pipe)  # type: ignore[arg-type]
+                ready = set(wait([worker.pipe for worker in busy], timeout=_LOOK_S))
+                for worker in busy:
+                    if worker.pipe not in ready:
+                        self._look_after(worker)
+                        continue
                     job, outcome = _outcome(worker)
                     if outcome is None:
                         yield job
@@ -69,8 +72,6 @@ class LocalProcesses:
                         waiting.append(outcome)
                     else:
                         errors[job.task.number] = outcome
-                for worker in busy.values():
-                    self._look_after(worker)
             if errors:
                 raise errors[min(errors)]
         except BaseException:

@@ -42,7 +42,7 @@ class Job:
     function: str
     task: Task
     target: Path
-    advice: Advice = Advice()
+    advice: Advice = field(default_factory=Advice)
 
 
 class Scheduler(Protocol):
