@@ -92,7 +92,13 @@ CURATE = Stage(
     version=2,
     kind="corpus",
     config=CurateConfig,
-    inputs={"corpus": "corpus*", "filter": "filter*", "model": "model|release|run?", "encoder": "model?"},
+    inputs={
+        "corpus": "corpus*",
+        "earlier": "corpus?",
+        "filter": "filter*",
+        "model": "model|release|run?",
+        "encoder": "model?",
+    },
     run="bedplate.data.curation.run:run",
     sources="bedplate.data.curation.references:raw_inputs",
 )

@@ -65,6 +65,22 @@ class PackedRows:
         epoch, within = divmod(row, self.rows_per_epoch)
         return epoch * self.rows_per_epoch + int(self._shuffle(epoch)[within])
 
+    def rows_with(self, document: int, epoch: int) -> Ids:
+        """The rows, ascending int64, that hold any pair of entry `document` of the split's table in one epoch of the
+        documents. Computed from the orders alone: no token is read."""
+        order = self._order(epoch)
+        end = epoch * self.pairs_per_epoch + int(order.ends[np.flatnonzero(order.documents == document)[0]])
+        begin = end - int(self._source.sizes[document])
+        if begin == end:
+            return np.empty(0, dtype=np.int64)
+        places = np.arange(begin // self.length, (end - 1) // self.length + 1)
+        rows = [
+            shuffle * self.rows_per_epoch + np.flatnonzero(np.isin(self._shuffle(shuffle), within))
+            for shuffle in np.unique(places // self.rows_per_epoch).tolist()
+            for within in [places[places // self.rows_per_epoch == shuffle] % self.rows_per_epoch]
+        ]
+        return np.concatenate(rows)
+
     def _row(self, place: int) -> Iterator[_Pairs]:
         at, end = place * self.length, (place + 1) * self.length
         passed = 0  # documents before the epoch, so that one document's two appearances are two documents

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from bedplate.data.curate import CurateConfig
@@ -24,6 +25,7 @@ _DEDUPLICATE = {
 """Section of `deduplicate` -> its joint step, in their order: the cheap ones leave less to the dear ones."""
 _OWN_PREFERENCE = ("substring", "embeddings")
 """Those that say by themselves which copy stays."""
+_INDEXED = ("exact", "minhash")
 
 
 @dataclass(frozen=True)
@@ -35,14 +37,16 @@ class JointStep:
     config: Any
 
 
-def joint_steps(config: CurateConfig) -> list[JointStep]:
-    """The stages that look at all documents together."""
+def joint_steps(config: CurateConfig, earlier: Path | None = None) -> list[JointStep]:
+    """The stages that look at all documents together; `earlier`: the index of a corpus whose documents always stay."""
     steps = []
     for section, function in _DEDUPLICATE.items():
         if (wanted := getattr(config.deduplicate, section)) is not None:
             step = resolve(function)
             if section not in _OWN_PREFERENCE:
                 step = functools.partial(step, keep=config.deduplicate.keep)
+            if earlier is not None and section in _INDEXED:
+                step = functools.partial(step, earlier=earlier)
             steps.append(JointStep(section, step, wanted))
     if config.clusters is not None:
         steps.append(JointStep("clusters", functools.partial(_clusters, config.deduplicate.minhash), config.clusters))

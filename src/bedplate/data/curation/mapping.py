@@ -80,6 +80,8 @@ class _Mapper:
                 counts.cpu_s += time.process_time() - began
                 if document is None:
                     break
+                document.license = document.license or self.source.declared_license
+                document.language = document.language or self.source.declared_language
                 _leave_out_what_is_no_text(document, self.config.largest_document)
                 counts.add(document, READ)
                 yield document

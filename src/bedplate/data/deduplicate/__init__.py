@@ -1,0 +1,1 @@
+"""Documents, and parts of documents, that are there more than once."""

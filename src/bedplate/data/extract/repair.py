@@ -1,0 +1,38 @@
+"""Mending text that went through a wrong decoding: "donâ€™t" is "don’t" again. By ftfy, where there is harm."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from bedplate.data.extra import require
+
+_HARMLESS = frozenset(map(chr, range(0x80))) | frozenset("\xa0©®™°·–—―‘’“”•…€′″→✓")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+def repairer() -> Callable[[str], str]:
+    """A function from a text to the text mended.
+
+    Only wrong decodings, control characters, terminal escapes and halves of surrogate pairs are touched: quotes,
+    ligatures, wide characters, entities and line ends stay as the author set them. Text without a sign of harm isn't
+    worked on at all.
+    """
+    ftfy = require("ftfy", "extract.repair")
+    is_bad = require("ftfy.badness", "extract.repair").is_bad
+    how = ftfy.TextFixerConfig(
+        unescape_html=False,
+        fix_latin_ligatures=False,
+        fix_character_width=False,
+        uncurl_quotes=False,
+        fix_line_breaks=False,
+        normalization=None,
+    )
+
+    def repair(text: str) -> str:
+        if _CONTROL.search(text) or (not _HARMLESS.issuperset(set(text)) and is_bad(text)):
+            fixed: str = ftfy.fix_text(text, how)
+            return fixed
+        return text
+
+    return repair

@@ -1,0 +1,116 @@
+"""Reading a piece: each format's reader by the source's place, and by a file's suffix where files are mixed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bedplate.data.documents import Document, Failure
+from bedplate.data.reading.fields import Ids
+from bedplate.data.reading.files import SourceFile
+from bedplate.data.reading.limits import Limits
+from bedplate.data.reading.pieces import Piece
+from bedplate.data.reading.text import read_separated, read_whole
+from bedplate.data.source import Source
+
+_BY_SUFFIX = {
+    **dict.fromkeys((".html", ".htm", ".xhtml"), "html"),
+    **dict.fromkeys((".md", ".markdown"), "markdown"),
+    **dict.fromkeys((".warc", ".arc", ".wet", ".wat"), "warc"),
+    **{".epub": "epub", ".ipynb": "notebook", ".pdf": "pdf"},
+}
+_TABLES = (".jsonl", ".parquet", ".arrow")
+
+
+def read(source: Source, what: Piece | SourceFile, limits: Limits) -> Iterator[Document | Failure]:
+    """Every record of the piece or file, in order: a document (dropped or failed where it can't be one), or a Failure.
+
+    Streams: one document, line or row batch is in memory at a time. A file that can't be opened is a Failure too, and
+    so is one that lacks a column. Raises UserError where an optional library is missing.
+    """
+    piece = what if isinstance(what, Piece) else Piece((what,), what.bytes)
+    if source.git is not None:
+        from bedplate.data.reading.git import read_git
+
+        yield from read_git(source, piece.files, limits)
+        return
+    ids = Ids()
+    for file in piece.files:
+        try:
+            yield from _read(source, piece, file, limits, ids)
+        except OSError as error:
+            yield Failure(
+                *(file.name, file.place, "unreadable", f"can't be read: {error.strerror or error}"),
+                fix="Make it readable, leave it out, or set on_error=skip to go on without it.",
+                bytes=file.bytes,
+            )
+
+
+def _read(source: Source, piece: Piece, file: SourceFile, limits: Limits, ids: Ids) -> Iterator[Document | Failure]:
+    kind = source.place
+    if kind == "documents":
+        kind = _BY_SUFFIX.get(file.suffix, "folder")
+        if file.suffix in _TABLES:
+            document = Document(file.name, None, bytes=file.bytes)
+            document.drop("read", "not_a_document", f"a table ({file.suffix}), which needs a source of its own")
+            yield document
+            return
+    if kind == "dataset":
+        kind = file.suffix[1:]
+    if kind == "jsonl":
+        from bedplate.data.reading.jsonl import read_jsonl
+
+        yield from read_jsonl(source, file, limits, ids, piece.start, piece.stop, piece.before)
+    elif kind == "parquet":
+        from bedplate.data.reading.parquet import read_parquet
+
+        groups = None if piece.stop is None else (piece.start, piece.stop)
+        yield from read_parquet(source, file, limits, ids, groups, piece.before)
+    elif kind == "corpus":
+        from bedplate.data.reading.corpus import read_corpus_part
+
+        yield from read_corpus_part(file, None if piece.stop is None else (piece.start, piece.stop))
+    elif kind == "arrow":
+        from bedplate.data.reading.parquet import read_arrow
+
+        yield from read_arrow(source, file, limits, ids)
+    elif kind == "fasta":
+        from bedplate.data.reading.fasta import read_fasta
+
+        yield from read_fasta(file, limits)
+    elif kind == "warc":
+        from bedplate.data.reading.warc import read_warc
+
+        yield from read_warc(file, limits)
+    elif kind == "image_text":
+        from bedplate.data.reading.captions import read_captions
+
+        yield from read_captions(source, file, limits, ids)
+    elif kind == "text" and source.separator is not None:
+        yield from read_separated(file, source.separator, limits)
+    else:
+        yield _one(source, kind, file, limits)
+
+
+def _one(source: Source, kind: str, file: SourceFile, limits: Limits) -> Document:
+    """The document that a file is."""
+    if kind == "html":
+        from bedplate.data.reading.html import read_html
+
+        return read_html(file, limits)
+    if kind == "epub":
+        from bedplate.data.reading.epub import read_epub
+
+        return read_epub(file, limits)
+    if kind == "markdown":
+        from bedplate.data.reading.markdown import read_markdown
+
+        return read_markdown(file, limits)
+    if kind == "notebook":
+        from bedplate.data.reading.notebook import read_notebook
+
+        return read_notebook(file, limits, outputs=source.outputs)
+    if kind == "pdf":
+        from bedplate.data.reading.pdf import read_pdf
+
+        return read_pdf(file, limits)
+    return read_whole(file, limits)

@@ -1,0 +1,130 @@
+"""What sites say in files of their own: robots.txt, ai.txt and TDMRep's tdmrep.json, from folders or WARC files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from bedplate.data.extra import require
+from bedplate.data.rights.robots import LARGEST, Robots, fits, path_of
+from bedplate.errors import InputError
+
+_PLACES = {"/robots.txt": "robots", "/ai.txt": "ai", "/.well-known/tdmrep.json": "tdm"}
+_TEXT_SUFFIXES = (".html", ".htm", ".txt", ".pdf", ".xml", ".md", ".php", ".asp", ".aspx", ".jsp")
+
+
+@dataclass
+class Site:
+    """What one host says."""
+
+    robots: Robots | None = None
+    ai: Robots | None = None
+    tdm: tuple[tuple[str, bool], ...] = ()
+    """(pattern of paths, whether text and data mining is reserved there); the first that fits counts."""
+
+    def reserves(self, url: str) -> bool | None:
+        """What tdmrep.json says of a URL; None where nothing."""
+        path = path_of(url)
+        return next((reserved for pattern, reserved in self.tdm if fits(pattern, path)), None)
+
+    def ai_forbidden(self, agents: Iterable[str], url: str) -> tuple[str, ...]:
+        """The agents that ai.txt forbids the URL as text: its rules go by suffixes (`Disallow: *.html`), and a page
+        that has none counts as .html and .txt."""
+        if self.ai is None:
+            return ()
+        path = path_of(url).partition("?")[0]
+        texts = [path] if path.lower().endswith(_TEXT_SUFFIXES) else [f"{path}.html", f"{path}.txt", path]
+        ai = self.ai
+        return tuple(agent for agent in agents if not all(ai.allowed(agent, text) for text in texts))
+
+
+class SiteFiles:
+    """Sites by host. Memory: the rules themselves, about 100 bytes each."""
+
+    def __init__(self) -> None:
+        self._sites: dict[str, Site] = {}
+
+    @classmethod
+    def read(cls, places: Iterable[str]) -> SiteFiles:
+        """From folders that hold HOST/robots.txt, HOST/ai.txt, HOST/tdmrep.json or HOST.txt (a robots.txt), and from
+        WARC files that hold records of such files, such as the crawl's own.
+
+        Raises InputError where a place isn't there.
+        """
+        files = cls()
+        for place in places:
+            path = Path(place)
+            if path.is_dir():
+                files._read_folder(path)
+            elif path.is_file():
+                files._read_warc(path)
+            else:
+                raise InputError(f"rights.site_files: {place}: there is no such file or folder", "Check the path.")
+        return files
+
+    def of(self, host: str | None) -> Site | None:
+        """What a host says; None where nothing is known."""
+        return None if host is None else self._sites.get(host.lower())
+
+    def add(self, host: str, kind: str, data: bytes) -> None:
+        """kind: robots, ai or tdm."""
+        site = self._sites.setdefault(host.lower(), Site())
+        if kind == "robots":
+            site.robots = Robots(data)
+        elif kind == "ai":
+            site.ai = Robots(data)
+        else:
+            site.tdm = _tdm_rules(data)
+
+    def _read_folder(self, folder: Path) -> None:
+        for entry in sorted(folder.iterdir()):
+            if entry.is_dir():
+                for name, kind in (("robots.txt", "robots"), ("ai.txt", "ai"), ("tdmrep.json", "tdm")):
+                    if (file := entry / name).is_file():
+                        self.add(entry.name, kind, _head(file))
+            elif entry.suffix == ".txt":
+                self.add(entry.stem, "robots", _head(entry))
+
+    def _read_warc(self, path: Path) -> None:
+        warc = require("fastwarc.warc", "rights.site_files with a WARC file")
+        try:
+            with path.open("rb") as stream:
+                for record in warc.ArchiveIterator(stream, record_types=warc.WarcRecordType.response):
+                    parts = _split((record.headers.get("WARC-Target-URI") or "").strip("<>"))
+                    kind = None if parts is None else _PLACES.get(parts[1])
+                    if parts is None or kind is None or record.http_headers is None:
+                        continue
+                    if record.http_headers.status_code == 200:
+                        self.add(parts[0], kind, record.reader.read(LARGEST))
+        except (OSError, ValueError, RuntimeError) as error:
+            raise InputError(f"rights.site_files: {path}: {error}", "Name WARC files and folders.") from error
+
+
+def _split(url: str) -> tuple[str, str] | None:
+    try:
+        parts = urlsplit(url)
+        return (parts.hostname, parts.path) if parts.hostname else None
+    except ValueError:
+        return None
+
+
+def _head(file: Path) -> bytes:
+    with file.open("rb") as stream:
+        return stream.read(LARGEST)
+
+
+def _tdm_rules(data: bytes) -> tuple[tuple[str, bool], ...]:
+    """As in [{"location": "/articles/*", "tdm-reservation": 1}]; what isn't, means nothing."""
+    try:
+        rules: Any = json.loads(data)
+    except (ValueError, RecursionError):
+        return ()
+    found = []
+    for rule in rules if isinstance(rules, list) else ():
+        if isinstance(rule, dict) and isinstance(rule.get("location"), str) and rule.get("tdm-reservation") in (0, 1):
+            found.append((rule["location"], rule["tdm-reservation"] == 1))
+    return tuple(found)
