@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # with --import-mode=importlib a
 from stand_in import KEY, StandIn
 
 from bedplate.adapt.endpoint import EndpointBase, Spent, billed
-from bedplate.adapt.endpoint_http import EndpointError
+from bedplate.generate.endpoint_http import EndpointError
 from bedplate.adapt.face import Base
 from bedplate.adapt.ways import EndpointConfig
 from bedplate.errors import RecipeError, UserError

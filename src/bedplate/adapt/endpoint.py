@@ -5,15 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Any
 
-from bedplate.adapt.endpoint_http import EndpointError, Transport
 from bedplate.adapt.face import Answer, Message
 from bedplate.adapt.ways import EndpointConfig
+from bedplate.generate.endpoint_http import EndpointError, Transport
 from bedplate.generate.generation import FinishReason, Usage
 from bedplate.generate.params import SamplingParams
 
@@ -118,17 +117,18 @@ class EndpointBase:
         last: Mapping[str, Any] = {}
         events = self._events(body, params or SamplingParams())
         try:
-            for event in events:
-                if event.get("usage"):
-                    last = event
-                choices = event.get("choices")
-                if not choices or not isinstance(choices, list) or not isinstance(choices[0], dict):
-                    continue
-                finish = _finish(choices[0])
-                piece = (choices[0].get("delta") or {}).get("content")
-                if isinstance(piece, str) and piece:
-                    pieces.append(piece)
-                    yield piece
+            with closing(events):  # whoever leaves early ends the request there too
+                for event in events:
+                    if event.get("usage"):
+                        last = event
+                    choices = event.get("choices")
+                    if not choices or not isinstance(choices, list) or not isinstance(choices[0], dict):
+                        continue
+                    finish = _finish(choices[0])
+                    piece = (choices[0].get("delta") or {}).get("content")
+                    if isinstance(piece, str) and piece:
+                        pieces.append(piece)
+                        yield piece
         finally:  # a stream that is broken off was paid for too; what for, nobody says
             usage = self._count(last)
         return Answer("".join(pieces), usage, finish_reason=finish)
@@ -173,36 +173,42 @@ class EndpointBase:
         return Echo(tuple(float(v) for v in wanted), len(pairs))
 
     def _ask(self, path: str, body: dict[str, Any], params: SamplingParams) -> dict[str, Any]:
+        sent = self._body(body, params)
         try:
-            return self._http.post(path, self._body(body, params))
+            return self._http.post(path, sent)
         except EndpointError as error:
             if error.status == 404:
                 raise self._unknown_model(error) from error
-            if self._adapts(error):
+            if self._adapts(error, sent):
                 return self._http.post(path, self._body(body, params))
             raise
 
-    def _events(self, body: dict[str, Any], params: SamplingParams) -> Iterator[dict[str, Any]]:
-        """The events of a stream that has begun. Usage is asked for: without that, servers don't state it."""
+    def _events(self, body: dict[str, Any], params: SamplingParams) -> Generator[dict[str, Any]]:
+        """The events of a stream. Usage is asked for: without that, servers don't state it."""
         while True:
             options = {"stream_options": {"include_usage": True}} if self._stream_options else {}
-            events = self._http.events("chat/completions", self._body(body | options, params))
-            try:
-                first = next(events, None)
-            except EndpointError as error:
-                if not self._adapts(error):
-                    raise
-            else:
-                return chain(() if first is None else (first,), events)
+            sent = self._body(body | options, params)
+            with closing(self._http.events("chat/completions", sent)) as events:
+                try:
+                    first = next(events, None)
+                except EndpointError as error:
+                    if not self._adapts(error, sent):
+                        raise
+                    continue
+                if first is not None:
+                    yield first
+                    yield from events
+                return
 
-    def _adapts(self, error: EndpointError) -> bool:
-        """Whether the server says that it wants a request put otherwise, and it now is."""
+    def _adapts(self, error: EndpointError, sent: Mapping[str, Any]) -> bool:
+        """Whether the server says that it wants what was sent put otherwise, and the next one is. Another thread may
+        have learnt it in the meantime."""
         if error.status not in (400, 422):
             return False
-        if "max_completion_tokens" in error.problem and self._limit_name == "max_tokens":
+        if "max_completion_tokens" in error.problem and "max_tokens" in sent:
             self._limit_name = "max_completion_tokens"  # as newer models there want it called
             return True
-        if "stream_options" in error.problem and self._stream_options:
+        if "stream_options" in error.problem and "stream_options" in sent:
             self._stream_options = False  # as older servers don't know it
             return True
         return False

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bedplate.errors import ArtefactError
 from bedplate.ledger.artefact import Artefact, open_artefact
 from bedplate.ledger.manifest import MANIFEST
+
+_UNFINISHED = (".partial-", ".replaced-")
 
 
 @dataclass(frozen=True)
@@ -20,17 +23,27 @@ class User:
     artefact: Artefact
     steps: int
 
+    def facts(self) -> dict[str, Any]:
+        """As JSON."""
+        a = self.artefact
+        return {"kind": a.kind, "name": a.name, "path": str(a.path), "digest": a.digest, "steps": self.steps}
 
-def used_by(artefact: Artefact, within: Path) -> list[User]:
+
+def used_by(artefact: Artefact, within: Path, *, also: Sequence[str] = ()) -> list[User]:
     """Every artefact below `within` that was made from this one, directly or through others: nearest first, then by
-    path. Told by digests, so that a copy of the artefact counts as the artefact."""
+    path. Told by digests, so that a copy of the artefact counts as the artefact. also: digests of what it was before.
+
+    Raises ArtefactError where `within` is no folder; what is damaged in it, or somebody else's, is passed over.
+    """
+    if not within.is_dir():
+        raise ArtefactError(f"{within}: no such folder to look in", "Name the folder with the artefacts: --within runs")
     by_input: dict[str, list[Artefact]] = defaultdict(list)
     for found in _artefacts(within):
         for item in found.manifest.inputs:
             by_input[item.digest].append(found)
     users: list[User] = []
     seen = {artefact.path.resolve()}
-    digests, steps = {artefact.digest}, 0
+    digests, steps = {artefact.digest, *also}, 0
     while digests:
         steps += 1
         nearest = {
@@ -53,7 +66,7 @@ def usual_place(artefact: Artefact) -> Path:
 
 def _artefacts(within: Path) -> Iterator[Artefact]:
     for folder, folders, files in os.walk(within):
-        folders[:] = sorted(name for name in folders if ".partial-" not in name)
+        folders[:] = sorted(name for name in folders if not any(sign in name for sign in _UNFINISHED))
         if MANIFEST in files:
             folders[:] = []
             try:

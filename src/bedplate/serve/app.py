@@ -68,7 +68,7 @@ def application(service: Service, *, key: str | None, loopback: bool) -> Starlet
 
 
 async def _page(service: Service, request: Request) -> Response:
-    return page()
+    return page("bedplate.serve")
 
 
 async def _health(service: Service, request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""The chat page: one file without anything from elsewhere, and the policy that holds the browser to that."""
+"""The pages that are served, each one file without anything from elsewhere, and the policy that holds browsers to it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from starlette.responses import Response
 
 
 @cache
-def _page() -> tuple[str, str]:
+def _page(package: str) -> tuple[str, str]:
     """The page, and a Content-Security-Policy that names its own script and style by their hashes."""
-    html = resources.files("bedplate.serve").joinpath("page.html").read_text(encoding="utf-8")
+    html = resources.files(package).joinpath("page.html").read_text(encoding="utf-8")
 
     def hashes(tag: str) -> str:
         found = re.findall(rf"<{tag}>(.*?)</{tag}>", html, re.DOTALL)
@@ -28,8 +28,8 @@ def _page() -> tuple[str, str]:
     return html, policy
 
 
-def page() -> Response:
-    """The page as a response."""
-    html, policy = _page()
+def page(package: str) -> Response:
+    """The `page.html` of a package as a response."""
+    html, policy = _page(package)
     headers = {"Content-Security-Policy": policy, "Cache-Control": "no-cache", "X-Frame-Options": "DENY"}
     return Response(html, media_type="text/html", headers=headers)

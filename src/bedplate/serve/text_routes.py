@@ -12,7 +12,7 @@ import torch
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from bedplate.adapt.endpoint_http import EndpointError
+from bedplate.generate.endpoint_http import EndpointError
 from bedplate.adapt.face import Classification, Classifier
 from bedplate.errors import InputError
 from bedplate.families.encoder_model import EncoderModel

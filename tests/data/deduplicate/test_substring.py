@@ -187,10 +187,13 @@ def test_scripts_without_spaces_count_by_character(tmp_path):
     assert fates[0, 1][1] == "前後の文"
 
 
+CHARACTERS = st.sampled_from("ab \n\xa0\u2003\u3000éß日本คน🙂\x00-’")
+
+
 @settings(max_examples=100, deadline=None)
 @given(
-    texts=st.lists(st.text(st.sampled_from("ab \n\xa0\u2003\u3000éß日本คน🙂\x00-’"), max_size=40), max_size=5),
-    block=st.sampled_from([16, 30, 1 << 18]),
+    texts=st.lists(st.lists(st.text(CHARACTERS, max_size=12), max_size=8).map(" ".join), max_size=5),
+    block=st.sampled_from([64, 100, 1 << 18]),
 )
 def test_words_are_those_between_white_space(texts, block):
     with pytest.MonkeyPatch.context() as patch:
@@ -207,6 +210,11 @@ def test_words_are_those_between_white_space(texts, block):
     assert len(set(hashes.values())) == len(hashes)
     for number, text in enumerate(texts):
         assert found.get(number, []) == re.findall(r"[日本คน]|[^日本คน\s\x00]+", text)
+
+
+def test_bytes_that_are_not_text_come_to_an_end(monkeypatch):
+    monkeypatch.setattr(substring_words, "BLOCK", 100)
+    assert sum(map(len, WordReader("spaces").read([(0, b"\x80" * 250)]))) == 3
 
 
 def test_a_word_without_end_is_cut(monkeypatch):

@@ -194,16 +194,16 @@ def test_errors_that_pass_are_tried_again_and_others_stop_it(
     assert measures["failed"] == {}
     refusing = stand_in(lambda prompt: 401)
     monkeypatch.setenv("SECRET_KEY", "s3cret-s3cret")
-    with pytest.raises(UserError, match="answered 401") as caught:
+    with pytest.raises(UserError, match=r"the key was refused \(401\)") as caught:
         synthesize(tmp_path / "no", corpus, method="rephrase", endpoint=endpoint(refusing, key="SECRET_KEY"))
     assert "s3cret" not in str(caught.value)
     assert refusing.bodies[0]["authorization"] == "Bearer s3cret-s3cret"
     failing = stand_in(lambda prompt: 400 if "Document 1" in prompt else mumble(prompt))
-    with pytest.raises(InputError, match=r"11 of 24 requests failed: .*answered 400"):
+    with pytest.raises(InputError, match=r"11 of 24 requests failed: .*refused the request \(400\)"):
         synthesize(tmp_path / "half", corpus, method="rephrase", endpoint=endpoint(failing))
     assert (tmp_path / "half" / "answers.jsonl").exists()
     failing.stop()
-    monkeypatch.setattr("bedplate.data.synthesis.client.FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr("bedplate.generate.endpoint_http.FIRST_WAIT_S", 0.01)
     with pytest.raises(UserError, match="Connection refused"):
         synthesize(tmp_path / "gone", corpus, method="rephrase", endpoint=endpoint(failing))
 

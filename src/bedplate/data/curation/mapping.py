@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -27,12 +28,15 @@ READ = "read"
 
 
 def map_piece(arguments: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Make a shard. arguments: config (CurateConfig), source, piece, carried (columns
-    of earlier corpora), advice. Measures: {stage: counts}.
+    """Make a shard. arguments: config (CurateConfig), source, piece, carried (columns of earlier corpora), run (what
+    tells this curation from any other), advice. Measures: {stage: counts}.
 
     Raises InputError, naming file and line, for what can't be read where on_error=stop.
     """
-    mapper = _Mapper(arguments["config"], arguments["source"], arguments["piece"], arguments.get("advice") or Advice())
+    config: CurateConfig = arguments["config"]
+    steps = _steps(arguments["run"], config.model_dump_json(), tuple(arguments["carried"].items()))
+    advice = arguments.get("advice") or Advice()
+    mapper = _Mapper(config, arguments["source"], arguments["piece"], steps, advice)
     columns = arguments["carried"] | columns_of(mapper.steps)
     name = DOCUMENTS.removesuffix(".parquet")
     with (
@@ -44,17 +48,23 @@ def map_piece(arguments: dict[str, Any], folder: Path) -> dict[str, Any]:
     return {"stages": {name: counts.measures() for name, counts in mapper.counts.items()}}
 
 
+@functools.lru_cache(maxsize=1)
+def _steps(run: str, config: str, carried: tuple[tuple[str, str], ...]) -> list[Step]:
+    """The steps of a curation, made once in a worker and not again for each of its shards."""
+    return make_steps(CurateConfig.model_validate_json(config), dict(carried))
+
+
 @dataclass
 class _Mapper:
     config: CurateConfig
     source: Source
     piece: Piece
+    steps: list[Step]
     advice: Advice
     counts: dict[str, StageCounts] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.parts = _files_alone(self.source, self.piece)
-        self.steps: list[Step] = make_steps(self.config)
         self.counts = {name: StageCounts() for name in (READ, *(step.name for step in self.steps))}
 
     def documents(self, journal: Journal) -> Iterator[Document]:

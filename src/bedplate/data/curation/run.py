@@ -22,7 +22,7 @@ from bedplate.data.curation.shards import COLUMNS, VERDICTS, Shards
 from bedplate.data.engine.tasks import Run, Task, perform, task_folder
 from bedplate.data.reading import find, pieces, root
 from bedplate.data.reading.corpus import carried_columns
-from bedplate.errors import InputError
+from bedplate.errors import InputError, RecipeError
 from bedplate.ledger import Artefact
 from bedplate.ledger.atomic import atomic_write
 
@@ -54,7 +54,7 @@ def run(config: CurateConfig, inputs: Mapping[str, Artefact | list[Artefact]], w
             with contextlib.closing(scheduler_for(config)) as scheduler:
                 measures = _curate(config, earlier, Run(folder, scheduler, work.console), work.path)
             _check_splits(config, measures)
-        except InputError:  # the input has to change, and then what was made of it is of no use
+        except (InputError, RecipeError):  # what was made so far is of no use once they are mended
             for made in [*work.path.glob("*.parquet"), work.path / SOURCES]:
                 made.unlink(missing_ok=True)
             for made in (folder, work.path / INDEX):
@@ -76,8 +76,9 @@ def _curate(config: CurateConfig, earlier: Earlier | None, run: Run, out: Path) 
             "Use it as it is, or name a source with something new in it.",
         )
     carried = _carried(config)
+    alike = {"config": config, "carried": carried, "run": str(run.folder)}
     tasks = [
-        Task(number, {"config": config, "source": source, "piece": piece, "carried": carried}, keeps_journal=True)
+        Task(number, alike | {"source": source, "piece": piece}, keeps_journal=True)
         for number, (source, piece) in enumerate(planned)
     ]
     mapped = perform("map", "bedplate.data.curation.mapping:map_piece", tasks, run)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from bedplate.data.curate import CurateConfig
 from bedplate.data.curation.step import Step
 from bedplate.ledger.stage import resolve
@@ -18,12 +20,17 @@ _STEPS = {
 """Section -> what makes its step of it, in the order in which documents go through them."""
 
 
-def make_steps(config: CurateConfig) -> list[Step]:
-    """The stages that look at each document by itself. Models are loaded here, so it is for workers."""
+def make_steps(config: CurateConfig, carried: Mapping[str, str]) -> list[Step]:
+    """The stages that look at each document by itself. Models are loaded here, so it is for workers.
+
+    carried: the columns that documents bring along. Raises UserError for a rule on a column that nothing makes.
+    """
     made: list[Step] = []
     for section, maker in _STEPS.items():
         if wanted := getattr(config, section):
-            made.append(resolve(maker)(wanted))
+            # Rules are on columns: those that are there by then.
+            more = (carried | columns_of(made),) if section == "filters" else ()
+            made.append(resolve(maker)(wanted, *more))
     return made
 
 

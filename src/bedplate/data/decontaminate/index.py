@@ -92,11 +92,11 @@ class EvaluationIndex:
 
     def matches(self, texts: Sequence[str]) -> list[Match | None]:
         """What each text shares with the items; None where that is nothing. A surrogate in a text separates words."""
-        slices = [(number, first, text[first:end]) for number, text in enumerate(texts) for first, end in _slices(text)]
+        slices = [(number, first, end) for number, text in enumerate(texts) for first, end in _slices(text)]
         owner = np.array([number for number, _, _ in slices], dtype=np.int64)
         hits: dict[int, list[int]] = {}
         places: dict[int, list[tuple[int, int, int, int]]] = {}  # slice and byte of the first word, and of the last
-        folded = ((number, _folded(text)) for number, (_, _, text) in enumerate(slices))
+        folded = ((piece, _folded(texts[number][a:b])) for piece, (number, a, b) in enumerate(slices))
         for block, first, last in self._reader.around(folded, max(self.lengths)):
             of = owner[block.document]
             for at, length, found in self._found(block, of, first, last):
@@ -109,7 +109,7 @@ class EvaluationIndex:
         for number, mine in hits.items():
             owners = [self.owners[self.offsets[found] : self.offsets[found + 1]] for found in sorted(set(mine))]
             items = tuple(np.unique(np.concatenate(owners)).tolist())
-            out[number] = Match(items, len(mine), _spans(slices, places[number]))
+            out[number] = Match(items, len(mine), _spans(texts[number], slices, places[number]))
         return out
 
     def items_touched(self, text: str) -> list[tuple[str, str]]:
@@ -201,14 +201,15 @@ def _slices(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _spans(
-    slices: Sequence[tuple[int, int, str]], places: Sequence[tuple[int, int, int, int]]
+    whole: str, slices: Sequence[tuple[int, int, int]], places: Sequence[tuple[int, int, int, int]]
 ) -> tuple[tuple[int, int], ...]:
     """Bytes of case-folded slices as characters of the text, and what touches put together."""
     maps: dict[int, Numbers | None] = {}
 
     def character(piece: int, byte: int) -> int:
-        _, first, text = slices[piece]
+        _, first, last = slices[piece]
         if piece not in maps:
+            text = whole[first:last]
             sizes = None if text.isascii() else [len(_folded(letter)) for letter in text]
             maps[piece] = None if sizes is None else np.cumsum(sizes)
         known = maps[piece]

@@ -141,7 +141,8 @@ class WordReader:
         while offset < len(data):
             block = data[offset : offset + BLOCK]
             hashes, start, end = self._cut(block)
-            goes_on = offset + len(block) < len(data) and len(start) > 0
+            # A word from end to end of a block can only be of bytes that aren't UTF-8: it counts as it is.
+            goes_on = offset + len(block) < len(data) and len(start) > 0 and int(start[-1]) > 0
             count = len(start) - goes_on
             words = Words(
                 [found[:count] for found in hashes],

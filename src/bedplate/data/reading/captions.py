@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from bedplate.data.documents import Document, Failure
-from bedplate.data.reading.fields import Ids, describe, json_type
+from bedplate.data.reading.fields import describe, json_type
 from bedplate.data.reading.files import SourceFile, store
 from bedplate.data.reading.limits import Limits
 from bedplate.data.reading.text import load, read_whole
@@ -24,7 +24,7 @@ from bedplate.data.source import Source
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 
 
-def read_captions(source: Source, file: SourceFile, limits: Limits, ids: Ids) -> Iterator[Document | Failure]:
+def read_captions(source: Source, file: SourceFile, limits: Limits) -> Iterator[Document | Failure]:
     """The captions that the file holds, each with its picture's size and hash. Raises OSError."""
     folder = _Folder(file)
     if file.suffix == ".txt":
@@ -48,7 +48,7 @@ def read_captions(source: Source, file: SourceFile, limits: Limits, ids: Ids) ->
         yield Failure(file.name, file.place, "damaged_file", f"can't be read: {error}"[:300], fix, bytes=file.bytes)
         return
     for number, row in enumerate(rows, 1):
-        yield _row(source, file, number, row, folder, limits, ids)
+        yield _row(source, file, number, row, folder, limits)
 
 
 def _rows(file: SourceFile, data: bytes) -> Iterator[object]:
@@ -93,7 +93,7 @@ def _row(
         document.drop("read", "too_large", f"{document.bytes:,} bytes")
         return document
     folder.attach(document, row[source.image_field], limits)
-    return describe(document, row, source, ids, place)
+    return describe(document, row, source, place)
 
 
 class _Folder:

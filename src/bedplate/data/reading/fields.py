@@ -23,26 +23,11 @@ def named_fields(source: Source) -> dict[str, str]:
     return {option: field for option, field in named.items() if field is not None}
 
 
-class Ids:
-    """Which records' own ids were there before. Holds a number for each: what is read at once has to be bounded."""
-
-    def __init__(self) -> None:
-        self._seen: set[int] = set()
-
-    def again(self, value: str) -> bool:
-        import hashlib
-
-        key = int.from_bytes(hashlib.blake2b(value.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
-        if key in self._seen:
-            return True
-        self._seen.add(key)
-        return False
-
-
 def describe(
-    document: Document, row: Mapping[str, Any], source: Source, ids: Ids, place: str
+    document: Document, row: Mapping[str, Any], source: Source, place: str
 ) -> Document | Failure:  # a row holds whatever its writer put there
-    """The document with what its row's fields say of it, dropped where its id was there before.
+    """The document with what its row's fields say of it; its own id is metadata["id"], by which `deduplicate.ids` finds
+    those that were there before.
 
     A Failure where it has no group or no id, though the source says that all have.
     """
@@ -65,8 +50,6 @@ def describe(
                 document.source, place, "no_id", problem, f"Give every record one, {skip}", bytes=document.bytes
             )
         document.metadata["id"] = own
-        if ids.again(str(own)):
-            document.drop("read", "duplicate_id", f"{source.id_field} {own!s:.200} was there before")
     return document
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bedplate.data.documents import Document, Failure
-from bedplate.data.reading.fields import Ids
 from bedplate.data.reading.files import SourceFile
 from bedplate.data.reading.limits import Limits
 from bedplate.data.reading.pieces import Piece
@@ -33,10 +32,9 @@ def read(source: Source, what: Piece | SourceFile, limits: Limits) -> Iterator[D
 
         yield from read_git(source, piece.files, limits)
         return
-    ids = Ids()
     for file in piece.files:
         try:
-            yield from _read(source, piece, file, limits, ids)
+            yield from _read(source, piece, file, limits)
         except OSError as error:
             yield Failure(
                 *(file.name, file.place, "unreadable", f"can't be read: {error.strerror or error}"),
@@ -45,7 +43,7 @@ def read(source: Source, what: Piece | SourceFile, limits: Limits) -> Iterator[D
             )
 
 
-def _read(source: Source, piece: Piece, file: SourceFile, limits: Limits, ids: Ids) -> Iterator[Document | Failure]:
+def _read(source: Source, piece: Piece, file: SourceFile, limits: Limits) -> Iterator[Document | Failure]:
     kind = source.place
     if kind == "documents":
         kind = _BY_SUFFIX.get(file.suffix, "folder")
@@ -59,12 +57,12 @@ def _read(source: Source, piece: Piece, file: SourceFile, limits: Limits, ids: I
     if kind == "jsonl":
         from bedplate.data.reading.jsonl import read_jsonl
 
-        yield from read_jsonl(source, file, limits, ids, piece.start, piece.stop, piece.before)
+        yield from read_jsonl(source, file, limits, piece.start, piece.stop, piece.before)
     elif kind == "parquet":
         from bedplate.data.reading.parquet import read_parquet
 
         groups = None if piece.stop is None else (piece.start, piece.stop)
-        yield from read_parquet(source, file, limits, ids, groups, piece.before)
+        yield from read_parquet(source, file, limits, groups, piece.before)
     elif kind == "corpus":
         from bedplate.data.reading.corpus import read_corpus_part
 
@@ -72,7 +70,7 @@ def _read(source: Source, piece: Piece, file: SourceFile, limits: Limits, ids: I
     elif kind == "arrow":
         from bedplate.data.reading.parquet import read_arrow
 
-        yield from read_arrow(source, file, limits, ids)
+        yield from read_arrow(source, file, limits)
     elif kind == "fasta":
         from bedplate.data.reading.fasta import read_fasta
 
@@ -84,7 +82,7 @@ def _read(source: Source, piece: Piece, file: SourceFile, limits: Limits, ids: I
     elif kind == "image_text":
         from bedplate.data.reading.captions import read_captions
 
-        yield from read_captions(source, file, limits, ids)
+        yield from read_captions(source, file, limits)
     elif kind == "text" and source.separator is not None:
         yield from read_separated(file, source.separator, limits)
     else:

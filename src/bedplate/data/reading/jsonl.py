@@ -11,7 +11,7 @@ from contextlib import closing
 from typing import BinaryIO, cast
 
 from bedplate.data.documents import Document, Failure
-from bedplate.data.reading.fields import Ids, describe, json_type
+from bedplate.data.reading.fields import describe, json_type
 from bedplate.data.reading.files import SourceFile
 from bedplate.data.reading.limits import Limits
 from bedplate.data.reading.text import too_large
@@ -19,7 +19,7 @@ from bedplate.data.source import Source
 
 
 def read_jsonl(
-    source: Source, file: SourceFile, limits: Limits, ids: Ids, start: int = 0, stop: int | None = None, before: int = 0
+    source: Source, file: SourceFile, limits: Limits, start: int = 0, stop: int | None = None, before: int = 0
 ) -> Iterator[Document | Failure]:
     """The documents of the lines that begin at bytes [start, stop); `before` lines come before `start`."""
     # JSON may spell a byte of text with six characters (\u0041), and a line has other fields too.
@@ -46,7 +46,7 @@ def read_jsonl(
             if size > len(line):
                 yield too_large(name, size, offset)
             elif line.strip():
-                yield _parse_line(source, file, number, name, line, offset, ids)
+                yield _parse_line(source, file, number, name, line, offset)
             offset += size
 
 
@@ -55,7 +55,7 @@ def _unzipped(file: SourceFile, stream: BinaryIO) -> BinaryIO:
 
 
 def _parse_line(
-    source: Source, file: SourceFile, number: int, name: str, line: bytes, offset: int, ids: Ids
+    source: Source, file: SourceFile, number: int, name: str, line: bytes, offset: int
 ) -> Document | Failure:
     place = f"{file.place} line {number}"
     skip = "or set on_error=skip to count such lines as failed and go on."
@@ -90,4 +90,4 @@ def _parse_line(
         )
     sha256 = hashlib.sha256(line.rstrip(b"\r\n")).hexdigest()
     document = Document(name, text or "", bytes=len(line), offset=offset, record_sha256=sha256)
-    return describe(document, row, source, ids, place)
+    return describe(document, row, source, place)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from bedplate.data.documents import Document, Failure
-from bedplate.data.reading.fields import Ids, describe, named_fields
+from bedplate.data.reading.fields import describe, named_fields
 from bedplate.data.reading.files import SourceFile
 from bedplate.data.reading.limits import Limits
 from bedplate.data.reading.text import decode, too_large
@@ -18,7 +18,7 @@ _BATCH = 256
 
 
 def read_parquet(
-    source: Source, file: SourceFile, limits: Limits, ids: Ids, groups: tuple[int, int] | None = None, before: int = 0
+    source: Source, file: SourceFile, limits: Limits, groups: tuple[int, int] | None = None, before: int = 0
 ) -> Iterator[Document | Failure]:
     """The rows of row groups [first, last), or of all; `before` rows come before the first. A file that is damaged, or
     lacks a column that the source names, is a Failure."""
@@ -35,10 +35,10 @@ def read_parquet(
     columns = list(dict.fromkeys(named_fields(source).values()))
     wanted = list(range(*groups)) if groups is not None else None
     batches = parquet.iter_batches(batch_size=_BATCH, columns=columns, row_groups=wanted)
-    yield from _rows(source, file, limits, ids, batches, before)
+    yield from _rows(source, file, limits, batches, before)
 
 
-def read_arrow(source: Source, file: SourceFile, limits: Limits, ids: Ids) -> Iterator[Document | Failure]:
+def read_arrow(source: Source, file: SourceFile, limits: Limits) -> Iterator[Document | Failure]:
     """The rows of an Arrow file, in the streaming format (as Hugging Face's data sets write it) or the other."""
     import pyarrow as pa
 
@@ -60,7 +60,6 @@ def read_arrow(source: Source, file: SourceFile, limits: Limits, ids: Ids) -> It
                 source,
                 file,
                 limits,
-                ids,
                 (b.slice(i, _BATCH) for b in batches for i in range(0, b.num_rows, _BATCH)),
                 0,
             )
@@ -73,7 +72,7 @@ def _unreadable(file: SourceFile, reason: str, error: InputError, fix: str) -> F
 
 
 def _rows(
-    source: Source, file: SourceFile, limits: Limits, ids: Ids, batches: Iterator[Any], before: int
+    source: Source, file: SourceFile, limits: Limits, batches: Iterator[Any], before: int
 ) -> Iterator[Document | Failure]:
     import pyarrow as pa
 
@@ -95,7 +94,7 @@ def _rows(
                     document = Document(name, text, bytes=size, offset=number - 1)
                     if text is None:
                         document.drop("read", "not_text")
-                yield describe(document, row, source, ids, f"{file.place} row {number}")
+                yield describe(document, row, source, f"{file.place} row {number}")
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         yield Failure(
             f"{file.name}#{number + 1}", file.place, "damaged_file", f"damaged after row {number}: {error}", _FIX

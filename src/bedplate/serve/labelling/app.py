@@ -20,8 +20,8 @@ from bedplate.errors import BedplateError
 from bedplate.serve.api_error import ApiError, refused
 from bedplate.serve.body import GONE, read_body
 from bedplate.serve.guard import Guard
-from bedplate.serve.labelling.page import page
 from bedplate.serve.labelling.session import Session
+from bedplate.serve.page import page
 
 Handler = Callable[[Request, dict[str, Any]], dict[str, Any]]
 
@@ -50,7 +50,7 @@ def application(session: Session, token: str, console: Console) -> Starlette:
         return Route(path, endpoint, methods=[method])
 
     async def the_page(request: Request) -> Response:
-        return page()
+        return page("bedplate.serve.labelling")
 
     return Starlette(
         routes=[

@@ -12,11 +12,12 @@ import http.client
 import json
 import os
 import random
+import socket
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -42,19 +43,26 @@ HIDDEN = "***"
 
 
 class EndpointError(UserError):
-    """What an endpoint refused or failed to do. status: of its answer; None where there was none."""
+    """What an endpoint refused or failed to do. status: of its answer; None where there was none, or a redirect.
+    reason: one word, for counts: status_NNN, redirect, timeout, unreachable, connection, no_key, too_large,
+    strange_answer."""
 
-    def __init__(self, problem: str, fix: str | None = None, *, status: int | None = None) -> None:
+    def __init__(
+        self, problem: str, fix: str | None = None, *, status: int | None = None, reason: str | None = None
+    ) -> None:
         super().__init__(problem, fix)
         self.status = status
+        self.reason = reason or ("strange_answer" if status is None else f"status_{status}")
 
 
 @dataclass(frozen=True)
 class _Failure:
-    """One try that came to nothing. wait: seconds that the server asks for. passing: whether another may do better."""
+    """One try that came to nothing. reason: as of EndpointError, where there is no status. wait: seconds that the
+    server asks for. passing: whether another may do better."""
 
     what: str
     status: int | None = None
+    reason: str | None = None
     wait: float | None = None
     passing: bool = True
 
@@ -89,8 +97,9 @@ class Transport:
         """The same, asking for something that is there."""
         return self._tried(path, None, lambda response, deadline: self._object(path, _read(response, deadline)))
 
-    def events(self, path: str, body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        """The JSON objects of a stream of server-sent events, up to `[DONE]`. Tries again only before the first."""
+    def events(self, path: str, body: Mapping[str, Any]) -> Generator[dict[str, Any]]:
+        """The JSON objects of a stream of server-sent events, up to `[DONE]`. Tries again only before the first. The
+        connection ends with the generator."""
         response = self._tried(path, body, lambda response, deadline: response, keep=True)
         with closing(response):
             try:
@@ -101,8 +110,9 @@ class Transport:
                     if text.startswith("data:"):
                         yield self._object(path, text.removeprefix("data:").encode())
             except (OSError, http.client.HTTPException) as error:
+                what, reason = _reason(error)
                 raise EndpointError(
-                    f"{self.shown}/{path}: the stream broke off: {self._hidden(_reason(error))}", "Ask again."
+                    f"{self.shown}/{path}: the stream broke off: {self._hidden(what)}", "Ask again.", reason=reason
                 ) from error
 
     def _tried(self, path: str, body: Mapping[str, Any] | None, take: Any, *, keep: bool = False) -> Any:
@@ -119,7 +129,8 @@ class Transport:
                 with closing(error):
                     failure = self._refused(error)
             except (OSError, http.client.HTTPException) as error:  # URLError and timeouts among them
-                failure = _Failure(self._hidden(_reason(error)))
+                what, reason = _reason(error)
+                failure = _Failure(self._hidden(what), reason=reason)
             if not failure.passing or attempt == self._retries:
                 break
             wait = _pause(attempt) if failure.wait is None else failure.wait
@@ -166,23 +177,29 @@ class Transport:
             raise EndpointError(
                 f"the environment variable {self._key}, which endpoint.key names, isn't set",
                 f"Set it to the key for {self.shown}.",
+                reason="no_key",
             )
         if not secret.isascii() or not secret.isprintable():
             raise EndpointError(
-                f"the environment variable {self._key} holds characters that no key has", "Set it to the key alone."
+                f"the environment variable {self._key} holds characters that no key has",
+                "Set it to the key alone.",
+                reason="no_key",
             )
         return secret
 
     def _refused(self, error: urllib.error.HTTPError) -> _Failure:
         said = " ".join(self._hidden(_said(error)).split())[:LONGEST_SAID]  # hidden first: half a key is one too
-        return _Failure(said, error.code, _retry_after(error.headers.get("Retry-After")), error.code in PASSING)
+        wait = _retry_after(error.headers.get("Retry-After"))
+        return _Failure(said, error.code, wait=wait, passing=error.code in PASSING)
 
     def _error(self, path: str, failure: _Failure) -> EndpointError:
         where, status, said = f"{self.shown}/{path}", failure.status, f": {failure.what}" if failure.what else ""
         tries = f" in {self._retries + 1} tries" if failure.passing and self._retries else ""
         if status is None:
             return EndpointError(
-                f"{where}: no answer{tries}{said}", "Check that the server runs and that endpoint.url is right."
+                f"{where}: no answer{tries}{said}",
+                "Check that the server runs and that endpoint.url is right.",
+                reason=failure.reason,
             )
         if status in (401, 403):
             fix = (
@@ -193,7 +210,9 @@ class Transport:
             return EndpointError(f"{where}: the key was refused ({status}){said}", fix, status=status)
         if 300 <= status < 400:
             return EndpointError(
-                f"{where}: redirects elsewhere ({status}), where a key isn't sent", "Set endpoint.url to the new place."
+                f"{where}: redirects elsewhere ({status}), where a key isn't sent",
+                "Set endpoint.url to the new place.",
+                reason="redirect",
             )
         if status == 429:
             asked = "" if failure.wait is None else f"; it asks to wait {failure.wait:g} s"
@@ -238,7 +257,9 @@ def _read(response: Any, deadline: float) -> bytes:
         pieces.append(piece)
         size += len(piece)
         if size > MOST_BYTES:
-            raise EndpointError(f"an answer of more than {MOST_BYTES >> 20} MiB", "Check endpoint.url.")
+            raise EndpointError(
+                f"an answer of more than {MOST_BYTES >> 20} MiB", "Check endpoint.url.", reason="too_large"
+            )
         if time.monotonic() > deadline:
             raise TimeoutError("timed out")
     return b"".join(pieces)
@@ -259,11 +280,13 @@ def _said(error: urllib.error.HTTPError) -> str:
     return message if isinstance(message, str) else raw.decode("utf-8", errors="replace")
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception) -> tuple[str, str]:
+    """What happened, in words and in one."""
     cause = error.reason if isinstance(error, urllib.error.URLError) else error
     if isinstance(cause, TimeoutError):
-        return "timed out (endpoint.timeout)"
-    return str(cause) or type(cause).__name__
+        return "timed out (endpoint.timeout)", "timeout"
+    nobody = isinstance(cause, ConnectionRefusedError | socket.gaierror)
+    return str(cause) or type(cause).__name__, "unreachable" if nobody else "connection"
 
 
 def _pause(attempt: int) -> float:
