@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from bedplate.cli import artefacts, machine, models, recipes, vocabulary
+from bedplate.cli import artefacts, data, machine, models, recipes, vocabulary
 from bedplate.cli.verb_help import VerbCommand
 from bedplate.console import Console
 from bedplate.version import __version__
@@ -29,6 +29,9 @@ EXAMPLES = """
 
     # what an artefact is, where it came from, what it cost; its training curve
     bedplate show runs/quickstart/model --open
+
+    # where a document is from and which training steps saw it, or why it was left out
+    bedplate data why runs/quickstart/corpus https://example.org/page
 
     # let the model continue a text; talk to one that was taught to; serve it
     bedplate chat runs/quickstart/release --raw
@@ -96,4 +99,5 @@ app.command("fertility", rich_help_panel=MODELS)(vocabulary.fertility)
 app.command("chat", rich_help_panel=MODELS)(models.chat)
 app.command("serve", rich_help_panel=MODELS)(models.serve)
 app.command("show", rich_help_panel=ARTEFACTS)(artefacts.show)
+app.add_typer(data.app, name="data", rich_help_panel=ARTEFACTS)
 app.command("doctor", rich_help_panel=MACHINE)(machine.doctor)

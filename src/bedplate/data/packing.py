@@ -40,8 +40,8 @@ class PackedRows:
     """
 
     def __init__(self, tokens: TokenSet, split: str, length: int, seed: int, *, around: Around | None = None) -> None:
-        self._source = _PairSource(tokens, split, around)
-        self.length = _positive(length)
+        self._source = PairSource(tokens, split, around)
+        self.length = check_length(length)
         self.seed = seed
         self.pairs_per_epoch: int = self._source.total
         self.rows_per_epoch: int = -(-self.pairs_per_epoch // self.length)
@@ -58,7 +58,7 @@ class PackedRows:
         """
         check_rows(first, count)
         parts = [part for row in range(first, first + count) for part in self._row(self.place(row))]
-        return _as_rows(_joined(parts), count, self.length)
+        return as_rows(joined(parts), count, self.length)
 
     def place(self, row: int) -> int:
         """Where row `row` lies in the unshuffled stream, counted in rows."""
@@ -81,25 +81,19 @@ class PackedRows:
         ]
         return np.concatenate(rows)
 
-    def _row(self, place: int) -> Iterator[_Pairs]:
+    def _row(self, place: int) -> Iterator[Pairs]:
         at, end = place * self.length, (place + 1) * self.length
         passed = 0  # documents before the epoch, so that one document's two appearances are two documents
         while at < end:
             epoch, within = divmod(at, self.pairs_per_epoch)
             take = min(end - at, self.pairs_per_epoch - within)
             pairs = self._source.pairs(self._order(epoch), within, take)
-            yield _Pairs(pairs.inputs, pairs.targets, pairs.ordinal + passed)
+            yield Pairs(pairs.inputs, pairs.targets, pairs.ordinal + passed)
             passed += self._source.documents
             at += take
 
     def _make_shuffle(self, epoch: int) -> Ids:
-        if self._phase_rows is None:
-            return shuffled(self.rows_per_epoch, fold_in(self.seed, "rows", epoch))
-        parts = [
-            first + shuffled(end - first, fold_in(self.seed, "rows", epoch, phase))
-            for phase, (first, end) in enumerate(pairwise(self._phase_rows))
-        ]
-        return np.concatenate(parts)
+        return shuffled_rows(self._phase_rows or [0, self.rows_per_epoch], self.seed, epoch)
 
     def _make_order(self, epoch: int) -> _Order:
         drawn = shuffled(self._source.documents, fold_in(self.seed, "epoch", epoch))
@@ -123,9 +117,9 @@ class EvaluationRows:
         most_pairs: int | None = None,
         around: Around | None = None,
     ) -> None:
-        self._source = _PairSource(tokens, split, around)
+        self._source = PairSource(tokens, split, around)
         self._boundary = tokens.boundary_id
-        self.length = _positive(length)
+        self.length = check_length(length)
         chosen = np.arange(self._source.documents, dtype=np.int64)
         if most_pairs is not None:
             drawn = shuffled(self._source.documents, fold_in(0, "evaluation sample"))
@@ -150,10 +144,10 @@ class EvaluationRows:
         pairs = self._source.pairs(self._order, at, min(count * self.length, self.pairs - at))
         missing = count * self.length - len(pairs.inputs)
         if not missing:
-            return _as_rows(pairs, count, self.length)
+            return as_rows(pairs, count, self.length)
         filler = np.full(missing, self._boundary, dtype=np.int64)
-        padding = _Pairs(filler, filler, np.full(missing, self.documents, dtype=np.int64))
-        rows = _as_rows(_joined([pairs, padding]), count, self.length)
+        padding = Pairs(filler, filler, np.full(missing, self.documents, dtype=np.int64))
+        rows = as_rows(joined([pairs, padding]), count, self.length)
         rows["keep"].reshape(-1)[-missing:] = False
         return rows
 
@@ -167,7 +161,7 @@ class _Order:
 
 
 @dataclass(frozen=True)
-class _Pairs:
+class Pairs:
     """A stretch of pairs, int64 [N] each; `ordinal` numbers documents in the order of the pass."""
 
     inputs: Ids
@@ -175,7 +169,7 @@ class _Pairs:
     ordinal: Ids
 
 
-class _PairSource:
+class PairSource:
     """The pairs of a split's documents, or with `around` their inputs, found by their place in a given order."""
 
     def __init__(self, tokens: TokenSet, split: str, around: Around | None) -> None:
@@ -202,31 +196,37 @@ class _PairSource:
     def order(self, documents: npt.NDArray[np.integer]) -> _Order:
         return _Order(documents.astype(np.int64), np.cumsum(self.sizes[documents]))
 
-    def pairs(self, order: _Order, at: int, count: int) -> _Pairs:
+    def pairs(self, order: _Order, at: int, count: int) -> Pairs:
         """Pairs [at, at + count) of the pass."""
         first, last = np.searchsorted(order.ends, (at, at + count - 1), side="right")
         number = order.documents[first : last + 1]
         size = self.sizes[number]
         begins = order.ends[first : last + 1] - size
         taken = np.minimum(begins + size, at + count) - np.maximum(begins, at)
-        ordinal = np.repeat(np.arange(first, last + 1), taken)
-        local = ordinal - first
-        place = np.arange(at, at + count) - begins[local]  # of a pair in its document: 0 has BOS as input
-        row = number[local]
+        found = self.pieces(number, np.maximum(at - begins, 0), taken)
+        return Pairs(found.inputs, found.targets, found.ordinal + first)
+
+    def pieces(self, number: Ids, skipped: Ids, taken: Ids) -> Pairs:
+        """Of each document `number` its pairs [skipped, skipped + taken), one piece after another; `ordinal` numbers the
+        pieces."""
+        ordinal = np.repeat(np.arange(len(number)), taken)
+        starts = np.cumsum(taken) - taken
+        place = np.arange(len(ordinal)) - (starts - skipped)[ordinal]  # of a pair in its document: 0 has BOS as input
+        row = number[ordinal]
         if self._around is not None:
             whole = self._laid_out(row, place, *self._around)
-            return _Pairs(whole, whole, ordinal)
+            return Pairs(whole, whole, ordinal)
 
         # A pair's target is the next pair's input, so each token is fetched once: as a target.
-        targets = np.full(count, self._tokens.boundary_id, dtype=np.int64)
+        targets = np.full(len(ordinal), self._tokens.boundary_id, dtype=np.int64)
         inner = place < self._table.length[row]
         targets[inner] = self._fetch(row[inner], place[inner])
         inputs = np.empty_like(targets)
         inputs[1:] = targets[:-1]
-        if place[0] > 0:
-            inputs[:1] = self._fetch(row[:1], place[:1] - 1)
         inputs[place == 0] = self._tokens.boundary_id
-        return _Pairs(inputs, targets, ordinal)
+        cut = np.flatnonzero((skipped > 0) & (taken > 0))
+        inputs[starts[cut]] = self._fetch(number[cut], skipped[cut] - 1)
+        return Pairs(inputs, targets, ordinal)
 
     def _laid_out(self, row: Ids, place: Ids, before: Ids, after: Ids) -> Ids:
         """The tokens at these places of documents with what stands around each."""
@@ -252,17 +252,28 @@ def shuffled(count: int, seed: int) -> Ids:
     return np.argsort(np.random.PCG64(seed).random_raw(count), kind="stable").astype(np.int64)
 
 
-def _joined(parts: list[_Pairs]) -> _Pairs:
+def shuffled_rows(bounds: list[int], seed: int, epoch: int) -> Ids:
+    """The rows of an epoch in random order, but phase after phase. bounds: where each phase begins, and the end."""
+    if len(bounds) == 2:
+        return shuffled(bounds[1], fold_in(seed, "rows", epoch))
+    parts = [
+        first + shuffled(end - first, fold_in(seed, "rows", epoch, phase))
+        for phase, (first, end) in enumerate(pairwise(bounds))
+    ]
+    return np.concatenate(parts)
+
+
+def joined(parts: list[Pairs]) -> Pairs:
     if len(parts) == 1:
         return parts[0]
-    return _Pairs(
+    return Pairs(
         np.concatenate([p.inputs for p in parts]),
         np.concatenate([p.targets for p in parts]),
         np.concatenate([p.ordinal for p in parts]),
     )
 
 
-def _as_rows(pairs: _Pairs, count: int, length: int) -> Rows:
+def as_rows(pairs: Pairs, count: int, length: int) -> Rows:
     shape = (count, length)
     ordinal = pairs.ordinal.reshape(shape)
     column = np.arange(length)
@@ -277,7 +288,7 @@ def _as_rows(pairs: _Pairs, count: int, length: int) -> Rows:
     }
 
 
-def _positive(length: int) -> int:
+def check_length(length: int) -> int:
     if length < 1:
         raise InputError(f"a row length of {length}", "Use a length of at least 1.")
     return length

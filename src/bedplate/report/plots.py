@@ -315,11 +315,14 @@ def _shorten(text: str, most: int) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-def _svg(parts: Sequence[str], width: float, height: float, title: str, description: str) -> Markup:
+def _svg(
+    parts: Sequence[str], width: float, height: float, title: str, description: str, *, style: str = ""
+) -> Markup:
     # Ids must differ between the pictures of a page and be the same from run to run.
     name = "plot-" + hashlib.sha256("\0".join([title, description, *parts]).encode("utf-8", "replace")).hexdigest()[:12]
+    look = f' style="{style}"' if style else ""
     return Markup(
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" role="img" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" role="img"{look} '
         f'aria-label="{escape(title)}" aria-describedby="{name}" font-family="system-ui, sans-serif" font-size="12">'
         f'<desc id="{name}">{escape(description)}</desc>'
         f"{''.join(parts)}</svg>"

@@ -12,10 +12,10 @@ import torch
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from bedplate.generate.endpoint_http import EndpointError
 from bedplate.adapt.face import Classification, Classifier
 from bedplate.errors import InputError
 from bedplate.families.encoder_model import EncoderModel
+from bedplate.generate.endpoint_http import EndpointError
 from bedplate.serve.api_error import ApiError, refused
 from bedplate.serve.body import read_body, while_connected
 from bedplate.serve.fields import parsed

@@ -54,6 +54,11 @@ def _steps(run: str, config: str, carried: tuple[tuple[str, str], ...]) -> list[
     return make_steps(CurateConfig.model_validate_json(config), dict(carried))
 
 
+def forget_steps() -> None:
+    """Let go of models that were loaded in this very process."""
+    _steps.cache_clear()
+
+
 @dataclass
 class _Mapper:
     config: CurateConfig

@@ -16,13 +16,14 @@ from bedplate.data.curation.account import check_balance, merge
 from bedplate.data.curation.assembling import ADDED_UP, measured, put_together
 from bedplate.data.curation.earlier import INDEX, SOURCES, Earlier, together, write_keys, write_states
 from bedplate.data.curation.joint import joint_steps
+from bedplate.data.curation.mapping import forget_steps
 from bedplate.data.curation.references import resolved
 from bedplate.data.curation.schedule import scheduler_for
 from bedplate.data.curation.shards import COLUMNS, VERDICTS, Shards
 from bedplate.data.engine.tasks import Run, Task, perform, task_folder
 from bedplate.data.reading import find, pieces, root
 from bedplate.data.reading.corpus import carried_columns
-from bedplate.errors import InputError, RecipeError
+from bedplate.errors import InputError, StorageError, UserError
 from bedplate.ledger import Artefact
 from bedplate.ledger.atomic import atomic_write
 
@@ -54,7 +55,9 @@ def run(config: CurateConfig, inputs: Mapping[str, Artefact | list[Artefact]], w
             with contextlib.closing(scheduler_for(config)) as scheduler:
                 measures = _curate(config, earlier, Run(folder, scheduler, work.console), work.path)
             _check_splits(config, measures)
-        except (InputError, RecipeError):  # what was made so far is of no use once they are mended
+        except StorageError:
+            raise
+        except UserError:  # what was made so far is of no use once that is mended
             for made in [*work.path.glob("*.parquet"), work.path / SOURCES]:
                 made.unlink(missing_ok=True)
             for made in (folder, work.path / INDEX):
@@ -83,6 +86,7 @@ def _curate(config: CurateConfig, earlier: Earlier | None, run: Run, out: Path) 
     ]
     mapped = perform("map", "bedplate.data.curation.mapping:map_piece", tasks, run)
     run.scheduler.close()  # the models of the steps, and what libraries held, go with the workers
+    forget_steps()
     shards = Shards(run.folder / "map", len(planned))
     stages = merge([measure["stages"] for measure in mapped])
     joint: dict[str, dict[str, Any]] = {}

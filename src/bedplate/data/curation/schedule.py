@@ -20,7 +20,7 @@ def scheduler_for(config: CurateConfig) -> Scheduler:
     if config.engine == "ray":
         from bedplate.data.engine.ray import RayCluster
 
-        return RayCluster(config.workers)
+        return RayCluster(config.workers, patience_s=config.patience_s)
     if config.workers is None and all(source.place in _HARMLESS for source in config.sources):
         size = 0
         for source in config.sources:

@@ -29,7 +29,7 @@ def make_steps(config: CurateConfig, carried: Mapping[str, str]) -> list[Step]:
     for section, maker in _STEPS.items():
         if wanted := getattr(config, section):
             # Rules are on columns: those that are there by then.
-            more = (carried | columns_of(made),) if section == "filters" else ()
+            more = (dict(carried) | columns_of(made),) if section == "filters" else ()
             made.append(resolve(maker)(wanted, *more))
     return made
 

@@ -147,11 +147,11 @@ def _why(corpus: Artefact, rows: list[_Row], *, otherwise: str) -> dict[str, Cou
     by_source: dict[str, str] = {}
     by_hash: dict[str, str] = {}
     if rows and (path := corpus.path / f"{DROPPED}.parquet").is_file():
-        for row in rows_of(path, ("sha256", "source", "reason")):
-            if row["source"] in sources:
-                by_source[row["source"]] = row["reason"]
-            if row["sha256"] in hashes:
-                by_hash[row["sha256"]] = row["reason"]
+        for gone in rows_of(path, ("sha256", "source", "reason")):
+            if gone["source"] in sources:
+                by_source[gone["source"]] = gone["reason"]
+            if gone["sha256"] in hashes:
+                by_hash[gone["sha256"]] = gone["reason"]
     told: dict[str, Counter[str]] = defaultdict(Counter)
     for row in rows:
         told[row.label][by_source.get(row.source) or by_hash.get(row.sha256) or otherwise] += 1

@@ -1,4 +1,4 @@
-"""What a corpus was before documents were taken out of it: `origin.json`, which outlives the folder that it tells of."""
+"""What a corpus was before documents were taken out of it: `origin.json`, which outlives those folders."""
 
 from __future__ import annotations
 

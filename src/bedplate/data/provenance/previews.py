@@ -44,7 +44,9 @@ def rules_said(rules: Sequence[str]) -> FiltersConfig:
             column, sign, number = found.groups() if found else ("", "", "")
             bound = {"min" if sign == ">=" else "max": float(number)}
         except ValueError:
-            raise InputError(f"--rules {said}: no threshold", "Write --rules 'words>=50' or 'hash_ratio<=0.1'.") from None
+            raise InputError(
+                f"--rules {said}: no threshold", "Write --rules 'words>=50' or 'hash_ratio<=0.1'."
+            ) from None
         bounds[column] = bounds.get(column, {}) | bound
     try:
         return FiltersConfig(rules=tuple(Rule(column=column, **bound) for column, bound in bounds.items()))
@@ -122,7 +124,9 @@ def _samples(corpus: Artefact, wanted: set[str]) -> dict[str, Sample]:
                 hits = pc.indices_nonzero(pc.is_in(ids, value_set=pa.array(sorted(wanted), pa.string())))
                 if not len(hits):
                     continue
-                rows: list[dict[str, Any]] = file.read_row_group(group, columns=["id", "source", text]).take(hits).to_pylist()
+                rows: list[dict[str, Any]] = (
+                    file.read_row_group(group, columns=["id", "source", text]).take(hits).to_pylist()
+                )
                 for row in rows:
                     found.setdefault(row["id"], Sample(row["id"], row["source"], kept, (row[text] or "")[:EXCERPT]))
     return found

@@ -104,7 +104,9 @@ def _rest(
         artefact = user.artefact
         if artefact.path.resolve() == corpus.path.resolve():
             continue
-        if artefact.kind == "tokens" and any(i.role == "corpus" and i.digest in digests for i in artefact.manifest.inputs):
+        if artefact.kind == "tokens" and any(
+            i.role == "corpus" and i.digest in digests for i in artefact.manifest.inputs
+        ):
             tokens.append(_tokens(artefact, corpus, console, beside=beside))
         elif artefact.kind == "tokens" and any(i.digest == corpus.digest for i in artefact.manifest.inputs):
             clear_swapped(artefact)  # made without them, by an earlier attempt
@@ -123,9 +125,7 @@ def _tokens(tokens: Artefact, corpus: Artefact, console: Console, *, beside: boo
     return _swapped(REMOVE_TOKENS, config, inputs, tokens, console)
 
 
-def _swapped(
-    stage: Stage, config: Config, inputs: dict[str, Artefact], old: Artefact, console: Console
-) -> Artefact:
+def _swapped(stage: Stage, config: Config, inputs: dict[str, Artefact], old: Artefact, console: Console) -> Artefact:
     """Make what the stage makes beside `old`, and put it in its place; the old one's files are gone then."""
     beside = old.path.with_name(f"{old.path.name}{_BESIDE}")
     produce(stage, config, dict(inputs), beside, name=old.name, console=console, replace=True)
@@ -150,7 +150,7 @@ def clear_swapped(artefact: Artefact) -> None:
 
 
 def _bring_back(path: Path) -> None:
-    """Where a system can't swap two folders in one step, a kill may leave none under the name, and the new one whole."""
+    """Where a system can't swap two folders in one step, a kill may leave none under the name, the new one whole."""
     beside = path.with_name(f"{path.name}{_BESIDE}")
     if not path.exists() and (beside / MANIFEST).is_file() and standing(beside) is not None:
         beside.rename(path)

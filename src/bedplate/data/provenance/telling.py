@@ -61,7 +61,9 @@ def _lines(story: Mapping[str, Any]) -> Iterator[str]:
 def _origin(origin: Mapping[str, Any]) -> Iterator[str]:
     for name, word in _NAMES.items():
         if name in origin:
-            evidence = f" (by {origin['license_evidence']})" if name == "license" and "license_evidence" in origin else ""
+            evidence = (
+                f" (by {origin['license_evidence']})" if name == "license" and "license_evidence" in origin else ""
+            )
             yield f"  {word:<14} {_short(origin[name])}{evidence}"
     if "declared_license" in origin and origin["declared_license"] != origin.get("license"):
         yield f"  {'declared':<14} {origin['declared_license']}, for all of source {origin.get('label')}"
@@ -93,7 +95,9 @@ def _ended(story: Mapping[str, Any]) -> Iterator[str]:
             yield f"  {counted(len(story['copies']), 'copy').replace('copys', 'copies')} left out in its favour:"
             yield from (f"    {copy['source']} ({copy['stage']}: {copy['reason']})" for copy in story["copies"])
         return
-    yield f"  {ended['status']} by {ended['stage']}: {ended['reason']}" + (f": {ended['detail']}" if ended["detail"] else "")
+    yield f"  {ended['status']} by {ended['stage']}: {ended['reason']}" + (
+        f": {ended['detail']}" if ended["detail"] else ""
+    )
     if ended["other"]:
         yield f"  a copy of {ended['other']}"
     yield f"  row {ended['row']} of {ended['file']}"

@@ -1,4 +1,4 @@
-"""The `remove-tokens` stage: a tokens artefact after documents were taken out of its corpus, with nothing tokenized anew.
+"""The `remove-tokens` stage: a tokens artefact after documents left its corpus, with nothing tokenized anew.
 
 Spans that stay are copied, in the corpus's order, and shards filled as `tokenize` fills them: so the bytes are those
 that tokenizing the reduced corpus gives.

@@ -73,7 +73,7 @@ def _rows(file: SourceFile, data: bytes) -> Iterator[object]:
 
 
 def _row(
-    source: Source, file: SourceFile, number: int, row: Any, folder: _Folder, limits: Limits, ids: Ids
+    source: Source, file: SourceFile, number: int, row: Any, folder: _Folder, limits: Limits
 ) -> Document | Failure:
     name, place = f"{file.name}#{number}", f"{file.place} row {number}"
     document = Document(name, None, offset=number - 1)

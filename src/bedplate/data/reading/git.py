@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import os
+import posixpath
 import re
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -15,11 +16,13 @@ from typing import IO
 from bedplate.data.documents import Document, Failure
 from bedplate.data.reading.code_files import binary, generated, language, vendored
 from bedplate.data.reading.files import SourceFile
+from bedplate.data.reading.license_files import LARGEST, LicenseFiles, Licenses
 from bedplate.data.reading.limits import Limits
 from bedplate.data.reading.text import decode
 from bedplate.data.source import Source
 from bedplate.errors import InputError
 
+_FILES = ("100644", "100755")
 _REMOTE = re.compile(r"(?:(?:https?|ssh|git)://(?:[^@/]*@)?|(?:[\w.-]+)@)([\w.-]+)(?::\d+)?[:/](.+?)(?:\.git)?/?")
 
 
@@ -28,10 +31,12 @@ class _Entry:
     commit: str
     sha: str
     mode: str
+    licenses: str = ""
+    """The objects of the licence files that hold for it, as `LicenseFiles.of` gives them."""
 
 
 def repository_files(source: Source) -> list[SourceFile]:
-    """Its files at the commit, with "commit:object:mode" as their version. Raises InputError."""
+    """Its files at the commit, with "commit:object:mode:licence files" as their version. Raises InputError."""
     base = Path(source.git or "").expanduser()
     if not base.is_dir():
         raise InputError(f"{base}: no such folder", "Correct the path in `git`.")
@@ -40,31 +45,39 @@ def repository_files(source: Source) -> list[SourceFile]:
         raise InputError(wrong, "Correct `commit`.")
     commit = _git(base, "rev-parse", "--verify", f"{source.commit}^{{commit}}", wrong=wrong).decode().strip()
     listing = _git(base, "ls-tree", "-r", "-z", "-l", "--full-tree", commit, wrong=f"{base}: can't list {commit}")
+    entries = [_listed(entry) for entry in listing.split(b"\0")[:-1]]
+    licenses = LicenseFiles({name: sha for name, mode, sha, size in entries if mode in _FILES and size <= LARGEST})
     files = []
-    for entry in listing.split(b"\0")[:-1]:
-        facts, _, path = entry.partition(b"\t")
-        mode, _, sha, size = facts.decode().split()
-        name = path.decode("utf-8", "backslashreplace")
-        version = f"{commit}:{sha}:{mode}"
-        files.append(
-            SourceFile(base / name, f"{source.label}/{name}", int(size) if size.isdigit() else 0, 0, version=version)
-        )
+    for name, mode, sha, size in entries:
+        version = f"{commit}:{sha}:{mode}:{' '.join(licenses.of(posixpath.dirname(name)))}"
+        files.append(SourceFile(base / name, f"{source.label}/{name}", size, 0, version=version))
     return files
 
 
+def _listed(entry: bytes) -> tuple[str, str, str, int]:
+    """Path, mode, object and size of a line of `git ls-tree`; a submodule has no size."""
+    facts, _, path = entry.partition(b"\t")
+    mode, _, sha, size = facts.decode().split()
+    return path.decode("utf-8", "backslashreplace"), mode, sha, int(size) if size.isdigit() else 0
+
+
 def read_git(source: Source, files: Sequence[SourceFile], limits: Limits) -> Iterator[Document | Failure]:
-    """Each file as a document, in the order given. Raises InputError where git can't be run."""
+    """Each file as a document, in the order given; metadata["license_file"] is what the repository's licence files say
+    of it, where that is known. Raises InputError where git can't be run."""
     base = Path(source.git or "").expanduser()
     remote = _remote(base)
     date = ""
     with _Objects(base) as objects:
+        licenses = Licenses(objects.read)
         for file in files:
-            entry = _Entry(*(file.version or "::").split(":"))
+            entry = _Entry(*(file.version or ":::").split(":"))
             date = date or _commit_date(base, entry.commit)
             path = file.name.partition("/")[2]
             document = Document(file.name, None, bytes=file.bytes, date=date, language=language(path))
             document.url = f"{remote}/blob/{entry.commit}/{path}" if remote else None
             document.metadata = {"commit": entry.commit, "object": entry.sha, "path": path}
+            if (license_ := licenses.of(entry.licenses.split())) is not None:
+                document.metadata["license_file"] = license_
             if entry.mode == "160000":
                 document.drop("read", "not_a_document", "submodule")
             elif entry.mode == "120000":
