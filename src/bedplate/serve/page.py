@@ -1,4 +1,4 @@
-"""The pages that are served: each one file without anything from elsewhere, and the policy that holds a browser to it."""
+"""The pages that are served: each one file with nothing from elsewhere, and the policy that holds a browser to that."""
 
 from __future__ import annotations
 

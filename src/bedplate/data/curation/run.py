@@ -15,6 +15,7 @@ from bedplate.data.curate import CurateConfig
 from bedplate.data.curation.account import check_balance, merge
 from bedplate.data.curation.assembling import ADDED_UP, measured, put_together
 from bedplate.data.curation.earlier import INDEX, SOURCES, Earlier, together, write_keys, write_states
+from bedplate.data.curation.evaluations import INDEX_FILE, found_of_evaluations, with_index
 from bedplate.data.curation.joint import joint_steps
 from bedplate.data.curation.mapping import forget_steps
 from bedplate.data.curation.references import resolved
@@ -58,7 +59,7 @@ def run(config: CurateConfig, inputs: Mapping[str, Artefact | list[Artefact]], w
         except StorageError:
             raise
         except UserError:  # what was made so far is of no use once that is mended
-            for made in [*work.path.glob("*.parquet"), work.path / SOURCES]:
+            for made in [*work.path.glob("*.parquet"), work.path / SOURCES, work.path / INDEX_FILE]:
                 made.unlink(missing_ok=True)
             for made in (folder, work.path / INDEX):
                 shutil.rmtree(made, ignore_errors=True)
@@ -79,6 +80,7 @@ def _curate(config: CurateConfig, earlier: Earlier | None, run: Run, out: Path) 
             "Use it as it is, or name a source with something new in it.",
         )
     carried = _carried(config)
+    config = with_index(config, run.folder)
     alike = {"config": config, "carried": carried, "run": str(run.folder)}
     tasks = [
         Task(number, alike | {"source": source, "piece": piece}, keeps_journal=True)
@@ -106,7 +108,7 @@ def _curate(config: CurateConfig, earlier: Earlier | None, run: Run, out: Path) 
     put_together(run.folder / "write", shards.count, out, earlier)
     write_states(config, earlier, out)
     write_keys(config, earlier, shards, run, out)
-    measures = measured(config, stages, joint, written)
+    measures = measured(config, stages, joint, written) | found_of_evaluations(config, shards, out)
     if earlier is not None:
         measures = together({name: earlier.artefact.measures[name] for name in ADDED_UP}, measures)
         measures["earlier"] = {name: earlier.artefact.measures[name] for name in ("read", "kept")}

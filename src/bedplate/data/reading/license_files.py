@@ -29,7 +29,7 @@ class LicenseFiles:
         self._nearest: dict[str, tuple[str, ...]] = {}
 
     def of(self, folder: str) -> tuple[str, ...]:
-        """The objects of the licence files that hold for what is in a folder; none where there are none."""
+        """The objects of the licence files that hold for what is in a folder, with "=" before those of plain names."""
         if folder not in self._nearest:
             if folder in self._folders:
                 found = tuple(("" if other else "=") + sha for other, _, sha in sorted(self._folders[folder]))

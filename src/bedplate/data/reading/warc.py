@@ -1,27 +1,26 @@
 """Web archives: WARC and ARC as crawlers write them, and Common Crawl's WET (text) and WAT (metadata) files.
 
 Each record is a document or a failure: pages that were fetched with success are kept; requests, crawl information and
-revisits are dropped as `not_a_document`, whose detail is the record's type.
+revisits are dropped as `not_a_document`, whose detail is the record's type, and so are robots.txt and its like, which
+go with the pages of their site that come behind them.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections import OrderedDict
 from collections.abc import Iterator
 from typing import BinaryIO
-from urllib.parse import urlsplit
 
 from bedplate.data.documents import Document, Failure
 from bedplate.data.reading import http
+from bedplate.data.reading.crawled import LONGEST, CrawledDocument, SiteFilesSeen, site_file
 from bedplate.data.reading.files import SourceFile
 from bedplate.data.reading.limits import Limits
 from bedplate.data.reading.payload import plain_text, take
 from bedplate.data.reading.warc_records import Gap, Record, records
 
 _FIX = "Take an undamaged copy of the file if you want what is lost."
-_ROBOTS_BYTES, _ROBOTS_HOSTS = 1 << 16, 256
 _DATE = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?Z")
 # ISO 639-3, which Common Crawl's language identification writes, where ISO 639-1 has a shorter one.
 _SHORT_FROM = """
@@ -41,7 +40,7 @@ def read_warc(file: SourceFile, limits: Limits) -> Iterator[Document | Failure]:
 
 
 def _documents(stream: BinaryIO, file: SourceFile, limits: Limits, longest: int) -> Iterator[Document | Failure]:
-    robots = _Robots()
+    seen = SiteFilesSeen()
     found = records(stream, longest, called_gzip=file.name.lower().endswith(".gz"))
     for number, record in enumerate(found, 1):
         name = f"{file.name}#{number}"
@@ -52,15 +51,18 @@ def _documents(stream: BinaryIO, file: SourceFile, limits: Limits, longest: int)
             document = _document(name, record)
             if document.alive and record.block is not None:
                 _fill(document, record, record.block, limits)
-                robots.see(document)
+                if (said := site_file(document.url)) is not None and document.data is not None:
+                    seen.add(document.url, said, document.data)
+                elif document.alive:
+                    document.site_files = seen.of(document.url)
             yield document
 
 
-def _document(name: str, record: Record) -> Document:
+def _document(name: str, record: Record) -> CrawledDocument:
     """What the record's header says, and whether there is a page to look for."""
     headers = record.headers
     date = _DATE.fullmatch(headers.get("warc-date", ""))
-    document = Document(
+    document = CrawledDocument(
         name,
         None,
         bytes=record.length,
@@ -116,9 +118,9 @@ def _fill(document: Document, record: Record, block: bytes, limits: Limits) -> N
     if len(data) > limits.largest:
         document.drop("read", "too_large", f"{len(data):,} bytes")
         return
-    if urlsplit_path(url) == "/robots.txt":
-        document.metadata["robots_txt"] = data[:_ROBOTS_BYTES].decode("utf-8", "replace")
-        document.drop("read", "not_a_document", "robots.txt")
+    if (name := site_file(url)) is not None:
+        document.data = data[:LONGEST]
+        document.drop("read", "not_a_document", name)
         return
     take(document, data, declared, limits, kind=headers.get("warc-identified-payload-type"))
 
@@ -137,35 +139,3 @@ def _fill_conversion(document: Document, record: Record, block: bytes, limits: L
     document.text = plain_text(block, document.content_type)
     if document.text is None:
         document.drop("read", "not_text", "not UTF-8")
-
-
-def urlsplit_path(url: str) -> str:
-    """The path of a URL; empty where it is none."""
-    try:
-        return urlsplit(url).path
-    except ValueError:
-        return ""
-
-
-class _Robots:
-    """The robots.txt of the hosts that the file has records of, for the pages that come behind them.
-
-    Holds those of the last 256 hosts, each up to 64 KiB.
-    """
-
-    def __init__(self) -> None:
-        self._texts: OrderedDict[str, str] = OrderedDict()
-
-    def see(self, document: Document) -> None:
-        try:
-            parts = urlsplit(document.url or "")
-            host = f"{parts.scheme}://{parts.netloc}".lower()
-        except ValueError:
-            return
-        if "robots_txt" in document.metadata:
-            self._texts[host] = document.metadata["robots_txt"]
-            self._texts.move_to_end(host)
-            if len(self._texts) > _ROBOTS_HOSTS:
-                self._texts.popitem(last=False)
-        elif document.alive and host in self._texts:
-            document.metadata["robots_txt"] = self._texts[host]

@@ -7,13 +7,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from bedplate.data.extra import require
+from bedplate.data.documents import Document
+from bedplate.data.reading.crawled import SITE_FILES, site_file
+from bedplate.data.reading.files import local_file
+from bedplate.data.reading.limits import Limits
+from bedplate.data.reading.warc import read_warc
+from bedplate.data.rights.hosts import host_of
 from bedplate.data.rights.robots import LARGEST, Robots, fits, path_of
 from bedplate.errors import InputError
 
-_PLACES = {"/robots.txt": "robots", "/ai.txt": "ai", "/.well-known/tdmrep.json": "tdm"}
 _TEXT_SUFFIXES = (".html", ".htm", ".txt", ".pdf", ".xml", ".md", ".php", ".asp", ".aspx", ".jsp")
 
 
@@ -25,6 +28,15 @@ class Site:
     ai: Robots | None = None
     tdm: tuple[tuple[str, bool], ...] = ()
     """(pattern of paths, whether text and data mining is reserved there); the first that fits counts."""
+
+    def read(self, name: str, data: bytes) -> None:
+        """Take in one of its files: robots.txt, ai.txt or tdmrep.json."""
+        if name == "robots.txt":
+            self.robots = Robots(data)
+        elif name == "ai.txt":
+            self.ai = Robots(data)
+        else:
+            self.tdm = _tdm_rules(data)
 
     def reserves(self, url: str) -> bool | None:
         """What tdmrep.json says of a URL; None where nothing."""
@@ -70,46 +82,28 @@ class SiteFiles:
         """What a host says; None where nothing is known."""
         return None if host is None else self._sites.get(host.lower())
 
-    def add(self, host: str, kind: str, data: bytes) -> None:
-        """kind: robots, ai or tdm."""
-        site = self._sites.setdefault(host.lower(), Site())
-        if kind == "robots":
-            site.robots = Robots(data)
-        elif kind == "ai":
-            site.ai = Robots(data)
-        else:
-            site.tdm = _tdm_rules(data)
+    def add(self, host: str, name: str, data: bytes) -> None:
+        """name: robots.txt, ai.txt or tdmrep.json."""
+        self._sites.setdefault(host.lower(), Site()).read(name, data)
 
     def _read_folder(self, folder: Path) -> None:
         for entry in sorted(folder.iterdir()):
             if entry.is_dir():
-                for name, kind in (("robots.txt", "robots"), ("ai.txt", "ai"), ("tdmrep.json", "tdm")):
+                for name in SITE_FILES.values():
                     if (file := entry / name).is_file():
-                        self.add(entry.name, kind, _head(file))
+                        self.add(entry.name, name, _head(file))
             elif entry.suffix == ".txt":
-                self.add(entry.stem, "robots", _head(entry))
+                self.add(entry.stem, "robots.txt", _head(entry))
 
     def _read_warc(self, path: Path) -> None:
-        warc = require("fastwarc.warc", "rights.site_files with a WARC file")
         try:
-            with path.open("rb") as stream:
-                for record in warc.ArchiveIterator(stream, record_types=warc.WarcRecordType.response):
-                    parts = _split((record.headers.get("WARC-Target-URI") or "").strip("<>"))
-                    kind = None if parts is None else _PLACES.get(parts[1])
-                    if parts is None or kind is None or record.http_headers is None:
-                        continue
-                    if record.http_headers.status_code == 200:
-                        self.add(parts[0], kind, record.reader.read(LARGEST))
-        except (OSError, ValueError, RuntimeError) as error:
+            for found in read_warc(local_file(path, path.name), Limits()):
+                if isinstance(found, Document) and found.data is not None:
+                    host, name = host_of(found.url), site_file(found.url)
+                    if host is not None and name is not None:
+                        self.add(host, name, found.data)
+        except OSError as error:
             raise InputError(f"rights.site_files: {path}: {error}", "Name WARC files and folders.") from error
-
-
-def _split(url: str) -> tuple[str, str] | None:
-    try:
-        parts = urlsplit(url)
-        return (parts.hostname, parts.path) if parts.hostname else None
-    except ValueError:
-        return None
 
 
 def _head(file: Path) -> bytes:
