@@ -165,14 +165,14 @@ def test_the_version_is_pyprojects():
 def test_help_is_a_manual(cli):
     shown = cli("--help")
     assert shown.returncode == 0
-    for word in (*VERBS, "run", "export", "merge", "fertility", "chat", "serve"):
+    for word in (*VERBS, "run", "export", "merge", "fertility", "chat", "serve", "label", "labels"):
         assert word in shown.stdout
     for phrase in ("bedplate run recipes/quickstart.yaml", "Exit codes", "--json", "doctor"):
         assert phrase in shown.stdout
     assert cli().stdout == shown.stdout
 
 
-@pytest.mark.parametrize("verb", [*VERBS, "export", "merge", "fertility", "chat", "serve"])
+@pytest.mark.parametrize("verb", [*VERBS, "export", "merge", "fertility", "chat", "serve", "label"])
 def test_every_verb_has_help_with_an_example(cli, verb):
     shown = cli(verb, "--help")
     assert shown.returncode == 0, shown.stderr

@@ -15,6 +15,8 @@ from bedplate.pipeline.stages import VERBS, verb_stage
 
 KINDS = {
     "curate": "corpus",
+    "train-filter": "filter",
+    "synthesize": "corpus",
     "train-tokenizer": "tokenizer",
     "tokenize": "tokens",
     "pretrain": "run",
@@ -48,6 +50,7 @@ def test_stage_is_what_it_says(verb):
 def test_the_other_commands_are_functions_too():
     """As README says: each verb is a Python function. Fetched on first use, since some of them bring torch."""
     names = ("run", "import_model", "export_model", "merge_adapter", "index_documents", "chat", "serve")
+    names += ("label", "label_agreement", "export_examples", "export_label_studio", "import_label_studio")
     for name in (*names, "extend_model", "fertility_of_files", "evaluate_model", "evaluate_text", "show", "doctor"):
         assert callable(getattr(bedplate.verbs, name))
         assert name in dir(bedplate.verbs)

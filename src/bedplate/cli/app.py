@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from bedplate.cli import artefacts, data, machine, models, recipes, vocabulary
+from bedplate.cli import artefacts, data, labelling, machine, models, recipes, vocabulary
 from bedplate.cli.verb_help import VerbCommand
 from bedplate.console import Console
 from bedplate.version import __version__
@@ -82,6 +82,8 @@ def shared(
 
 app.command("run", rich_help_panel=RECIPES)(recipes.run)
 app.command("curate", cls=VerbCommand, rich_help_panel=RECIPES)(recipes.curate)
+app.command("train-filter", cls=VerbCommand, rich_help_panel=RECIPES)(recipes.train_filter)
+app.command("synthesize", cls=VerbCommand, rich_help_panel=RECIPES)(recipes.synthesize)
 app.command("train-tokenizer", cls=VerbCommand, rich_help_panel=RECIPES)(recipes.train_tokenizer)
 app.command("tokenize", cls=VerbCommand, rich_help_panel=RECIPES)(recipes.tokenize)
 app.command("pretrain", cls=VerbCommand, rich_help_panel=RECIPES)(recipes.pretrain)
@@ -100,4 +102,6 @@ app.command("chat", rich_help_panel=MODELS)(models.chat)
 app.command("serve", rich_help_panel=MODELS)(models.serve)
 app.command("show", rich_help_panel=ARTEFACTS)(artefacts.show)
 app.add_typer(data.app, name="data", rich_help_panel=ARTEFACTS)
+app.command("label", rich_help_panel=ARTEFACTS)(labelling.label)
+app.add_typer(labelling.app, name="labels", rich_help_panel=ARTEFACTS)
 app.command("doctor", rich_help_panel=MACHINE)(machine.doctor)

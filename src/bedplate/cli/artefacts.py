@@ -63,14 +63,12 @@ def show(
 
 def _users(artefact: Artefact, within: Path | None, console: Console) -> None:
     from bedplate.console.figures import visible
-    from bedplate.data.provenance.origin import earlier_digests
     from bedplate.data.provenance.telling import users_told
-    from bedplate.ledger.usage import used_by, usual_place
+    from bedplate.ledger.usage import earlier_digests, used_by, usual_place
 
     place = within or usual_place(artefact)
-    # What was taken out of a corpus since, its older users have learnt all the same.
-    earlier = earlier_digests(artefact) if artefact.kind == "corpus" else []
-    users = [user.facts() for user in used_by(artefact, place, also=earlier)]
+    # What was taken out of it since, its older users have learnt all the same.
+    users = [user.facts() for user in used_by(artefact, place, also=earlier_digests(artefact))]
     if console.mode != "json":
         lines = users_told(users) or [f"  nothing in {place}"]
         typer.echo(visible("\n".join([f"made from {artefact.path}, directly (1) or through others", *lines])))

@@ -89,6 +89,8 @@ def _run(arguments: list[str]) -> int:
             return 2
         if type(error).__name__ == "Abort":  # typer's word for Ctrl-C or Ctrl-D at a prompt
             code = INTERRUPTED
+        elif type(error).__name__ == "NoArgsIsHelpError":  # a group of commands without one; its help has been shown
+            return 2
         elif callable(message := getattr(error, "format_message", None)):  # typer's errors in the arguments
             speak.fail(message().replace("Value error, ", ""), _help_hint(error))
             return 2

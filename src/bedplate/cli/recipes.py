@@ -47,11 +47,44 @@ def run(context: typer.Context, recipe: RecipeArgument, overrides: Overrides = N
 def curate(
     context: typer.Context, recipe: RecipeArgument, words: StageAndOverrides = None, replace: Replace = False
 ) -> None:
-    """Read raw documents into a curated corpus: sources and licences kept, duplicates dropped, split made.
+    """Make a corpus of raw documents: read, extracted, filtered, deduplicated, mixed, split; each one accounted for.
 
-    Example: bedplate curate recipes/quickstart.yaml
+    Reads text, Markdown, HTML, EPUB, PDF, notebooks, code, JSON Lines, Parquet, crawls (WARC), git repositories and
+    other corpora. Stages run where their section is in the recipe: rights and opt-outs, personal data, signals, trained
+    filters, thresholds, evaluation items, copies and near copies, mixture. What is left out is kept on record with the
+    reason: `bedplate data why CORPUS ID`.
+
+    Examples: bedplate curate recipes/quickstart.yaml
+
+    bedplate curate recipes/quickstart.yaml corpus.workers=2
     """
     _perform(context, recipe, words, replace, verb="curate")
+
+
+def train_filter(
+    context: typer.Context, recipe: RecipeArgument, words: StageAndOverrides = None, replace: Replace = False
+) -> None:
+    """Train a filter on your own labelled texts: a linear classifier, for a column that curation can go by.
+
+    Labels come from a file, such as `bedplate labels export` writes, or from functions of your own. `curate` uses it
+    by `classify: {quality: {filter: FOLDER}}` and `filters: {rules: [{column: quality, min: 0.5}]}`.
+
+    Example: bedplate train-filter recipe.yaml quality
+    """
+    _perform(context, recipe, words, replace, verb="train-filter")
+
+
+def synthesize(
+    context: typer.Context, recipe: RecipeArgument, words: StageAndOverrides = None, replace: Replace = False
+) -> None:
+    """Have a model write a corpus out of another: rephrased, as questions with answers, as tasks; each row says so.
+
+    The model is one that any OpenAI-compatible server has, or one of this machine. Answers are kept as they come, so an
+    interrupted command asks for none twice.
+
+    Example: bedplate synthesize recipe.yaml rephrased endpoint.concurrency=4
+    """
+    _perform(context, recipe, words, replace, verb="synthesize")
 
 
 def train_tokenizer(
@@ -184,6 +217,10 @@ def evaluate(
         Path | None, typer.Option(help="With a MODEL: a text file, for the perplexity of its beginning.")
     ] = None,
     tokens: Annotated[int, typer.Option(min=2, help="With --text: how much of it.")] = 1024,
+    corpus: Annotated[
+        Path | None,
+        typer.Option(help="With --tasks: the corpus that the model learnt from, if its lineage doesn't lead there."),
+    ] = None,
     replace: Replace = False,
 ) -> None:
     """Measure a model: a recipe's evaluate stage, or named tasks or a text on any model.
@@ -195,8 +232,11 @@ def evaluate(
     bedplate evaluate runs/quickstart/release --text book.txt --tokens 4096
     """
     if tasks is None and text is None:
-        if limit is not None or data is not None:
-            raise RecipeError("--limit and --data belong to --tasks", "For example: --tasks arc_easy,piqa --limit 200")
+        if limit is not None or data is not None or corpus is not None:
+            raise RecipeError(
+                "--limit and --data belong to --tasks, and --corpus too",
+                "For example: --tasks arc_easy,piqa --limit 200",
+            )
         if target.is_dir():
             raise RecipeError(
                 f"{target}: a folder, not a recipe", "To evaluate a model, say on what: --tasks a,b or --text FILE"
@@ -211,14 +251,16 @@ def evaluate(
             f"{stray[0]!r} belongs to a recipe, and --tasks and --text to a model", "Give one or the other."
         )
     if tasks is None and text is not None:
-        if limit is not None or data is not None:
-            raise RecipeError("--limit and --data belong to --tasks, not to --text", "Leave them out.")
+        if limit is not None or data is not None or corpus is not None:
+            raise RecipeError(
+                "--limit and --data belong to --tasks, and --corpus too; not to --text", "Leave them out."
+            )
         answer(evaluate_text(target, text, tokens, console), console)
         return
     if text is not None:
         raise RecipeError("--tasks and --text together", "Give them one after the other.")
     names = [name.strip() for name in (tasks or "").split(",") if name.strip()]
-    answer(evaluate_model(target, names, limit, data, console), console)
+    answer(evaluate_model(target, names, limit, data, console, corpus), console)
 
 
 def _perform(context: typer.Context, recipe: Path, words: list[str] | None, replace: bool, *, verb: str | None) -> None:

@@ -1,5 +1,5 @@
-"""Rows of whole documents: packed by best fit, so that none is cut that fits a row (Ding et al. 2024, "Fewer Truncations
-Improve Language Modeling", arXiv 2404.10830). An index that is computed and never stored.
+"""Rows of whole documents, packed by best fit: none is cut that fits a row (Ding et al., "Fewer Truncations Improve
+Language Modeling", arXiv 2404.10830). An index that is computed and never stored.
 
 A document of more pairs than a row has is cut into whole rows and a rest. Rests and the documents that fit are placed
 the longest first, each into the fullest row that has room for it. What stays free of a row is padding.
@@ -14,7 +14,6 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections import deque
 from functools import lru_cache
-from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -42,13 +41,13 @@ Numbers = npt.NDArray[np.integer]
 class BestFitRows:
     """The endless stream of training rows, each of whole documents and rests of long ones; all of them once an epoch.
 
-    Row r is a pure function of (tokens, length, seed, r), as with `PackedRows`, and so are phases, copies and `around`.
-    No row is shared by two epochs or by two phases. Documents are packed once and rows shuffled anew each epoch:
+    Row r is a pure function of (tokens, length, seed, r); that, phases, copies and `around` are as with `PackedRows`,
+    but no row is shared by two epochs or by two phases. Documents are packed once and rows shuffled anew each epoch:
     packing again would give rows of the same lengths, filled with other documents that don't see each other, and cost
     as much again.
 
-    Memory: 5 to 8 bytes a document or row-long piece of one, and 8 bytes a row; 8 more for each of the two shuffles
-    that are kept.
+    Memory: 5 or 6 bytes a document or row-long part of one, and 8 bytes a row, with 8 more for each of the two shuffles
+    that are kept; some 70 bytes a document while it is made.
     """
 
     def __init__(self, tokens: TokenSet, split: str, length: int, seed: int, *, around: Around | None = None) -> None:
@@ -65,14 +64,14 @@ class BestFitRows:
     def rows(self, first: int, count: int) -> Rows:
         """Rows [first, first + count).
 
-        Returns tokens, targets, segments, positions int64 [count, length] and keep, valid bool [count, length], true but
-        for the padding, which comes last and is a segment of its own. Segments number a row's pieces from 0; positions
-        count from 0 in every segment.
+        Returns tokens, targets, segments, positions int64 [count, length] and keep, valid bool [count, length], true
+        but for the padding, which comes last and is a segment of its own. Segments number a row's pieces from 0;
+        positions count from 0 in every segment.
         """
         check_rows(first, count)
         places = np.array([self.place(row) % self.rows_per_epoch for row in range(first, first + count)])
-        documents, skipped, sizes, filled = self._index.pieces(places)
-        found = self._source.pieces(documents, skipped, np.minimum(sizes, self.length))
+        documents, skipped, taken, filled = self._index.pieces(places)
+        found = self._source.pieces(documents, skipped, taken)
         keep = np.arange(self.length) < filled[:, None]
         flat = Pairs(*(np.full(keep.size, value, dtype=np.int64) for value in (self._boundary, self._boundary, -1)))
         there = np.flatnonzero(keep)
@@ -91,8 +90,8 @@ class BestFitRows:
         return epoch * self.rows_per_epoch + np.flatnonzero(held)
 
     def measures(self) -> dict[str, Any]:
-        """What an epoch holds: documents, rows, pairs, padding (share of all places), cut_documents (those longer than a
-        row)."""
+        """What an epoch holds: documents, rows, pairs, padding (share of all places), cut_documents (those longer than
+        a row)."""
         return {
             "documents": self._source.documents,
             "rows": self.rows_per_epoch,
@@ -119,8 +118,8 @@ def training_rows(
 
 
 class _Index:
-    """Which pieces are in which row: piece i is of entry `documents[i]`, after `parts[i]` whole rows of it; row r has the
-    pieces up to `ends[r]`."""
+    """Which pieces are in which row: piece i is of entry `documents[i]`, after `parts[i]` whole rows of it; row r has
+    the pieces up to `ends[r]`. phase_rows: the rows at which phases begin, and the end."""
 
     def __init__(self, sizes: Ids, phase: Ids | None, length: int, seed: int) -> None:
         self._sizes, self._length = sizes, length
@@ -138,12 +137,11 @@ class _Index:
         self.phase_rows: list[int] = [0, *np.cumsum([len(c) for c in counts]).tolist()]
 
     def pieces(self, rows: Ids) -> tuple[Ids, Ids, Ids, Ids]:
-        """The pieces of these rows, one row after another: documents, how many pairs each skips of its document, and how
-        many it takes; and the pairs of each row. int64."""
+        """The pieces of these rows, one row after another: documents, how many pairs each skips of its document, and
+        how many it takes; and the pairs of each row. int64."""
         ends = self.ends[rows]
         counts = ends - np.where(rows > 0, self.ends[rows - 1], 0)
-        within = np.repeat(np.cumsum(counts) - ends, counts)
-        at = np.arange(len(within)) - within
+        at = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - ends, counts)
         documents = self.documents[at].astype(np.int64)
         skipped = self.parts[at].astype(np.int64) * self._length
         taken = np.minimum(self._sizes[documents] - skipped, self._length)
@@ -178,8 +176,7 @@ def best_fit(sizes: Numbers, length: int) -> npt.NDArray[np.int32]:
     given order, each into the row with the least room that is enough, or a new one. Of rows with the same room the one
     that has had just this room the longest is taken. Rows are numbered as they are begun.
 
-    At most 11/9 of the fewest rows and one (Johnson 1974, of best fit decreasing; Dosa 2007 for the constant of first
-    fit), and of documents of many lengths hardly more than the fewest.
+    At most 11/9 of the fewest rows, and a few (Johnson 1974).
     """
     kind = np.uint16 if length <= np.iinfo(np.uint16).max else np.int64  # numpy sorts 16 bits in linear time
     order = np.argsort((length - sizes).astype(kind), kind="stable")

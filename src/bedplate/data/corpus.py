@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -36,14 +37,19 @@ CORPUS_SCHEMA = {
     "copies": "int32",
     "synthetic": "string",
     "metadata": "string",
+    "picture": "string",
+    "images": "string",
 }
 """What every corpus has; the stages of its curation add their own columns after these.
 
-id: the first 24 digits of sha256, which is that of the UTF-8 text; source: where it came from, the same on every
-machine; label: that of the recipe's source; date: when it was fetched or written; bytes: of the text as UTF-8; split:
-train or validation; offset, record_sha256: of the record that it was made from; group: what the source says must share
-a split; cluster: what was found to be so alike that it must; copies: how often training sees it where another is seen
-once; synthetic: JSON, what wrote it and from what, null for what people wrote; metadata: JSON, what it says of itself.
+id: the first 24 digits of the `identity` of its text and picture, before stages that look at all documents cut anything
+out of the text; sha256: of the UTF-8 text as it is here; source: where it came from, the same on every machine; label:
+that of the recipe's source; date: when it was fetched or written; bytes: of the text as UTF-8; split: train or
+validation; offset, record_sha256: of the record that it was made from; group: what the source says must share a split,
+or where it says nothing the picture; cluster: what was found to be so alike that it must; copies: how often training
+sees it where another is seen once; synthetic: JSON, what wrote it and from what, null for what people wrote; metadata:
+JSON, what it says of itself; picture: the SHA-256 of its picture's bytes, null where it has none; images: JSON, the
+pictures' paths within the source, null where it has none. Pictures themselves stay where the source has them.
 """
 
 DROPPED = "dropped"
@@ -68,15 +74,24 @@ DROPPED_SCHEMA = {
     "record_sha256": "string",
     "group": "string",
     "metadata": "string",
+    "picture": "string",
+    "images": "string",
     "excerpt": "string",
 }
 """Of each document that isn't in the corpus. status: dropped (the configuration says so) or failed (it couldn't be
-worked on); stage: which did; other: the document that it is a copy of; excerpt: the beginning of its text, but not of
-what was left out for whose it is or whom it is about."""
+worked on); stage: which did; other: the id of the document that it is a copy of, which stayed when this one went. A
+later stage may have left that one out too: then it is a row here itself, whose `other`, if it has one, goes on from
+there, and never in a circle. excerpt: the beginning of its text, but not of what was left out for whose it is or whom
+it is about."""
 
 _GROUP_ROWS = 1024
 _GROUP_BYTES = 32 << 20
 _FILE_BYTES = 1 << 30
+
+
+def identity(sha256: str, picture: str | None) -> str:
+    """What tells a document from others, 64 digits: its text's SHA-256, or with a picture that of both of theirs."""
+    return sha256 if picture is None else hashlib.sha256(f"{sha256} {picture}".encode()).hexdigest()
 
 
 class ParquetTable:
@@ -130,9 +145,10 @@ class ParquetTable:
             file = f"{self._name}.parquet" if self._single else f"{self._name}-{self._files:05d}.parquet"
             self._writer = pq.ParquetWriter(self._folder / file, self._schema, compression="zstd")
             self._files += 1
-        self._writer.write_table(pa.Table.from_pylist(self._rows, self._schema), row_group_size=_GROUP_ROWS)
+        table = pa.Table.from_pylist(self._rows, self._schema)
         self._file_bytes += self._group_bytes
-        self._rows, self._group_bytes = [], 0
+        self._rows, self._group_bytes = [], 0  # the texts are in the table now; writing it takes them once more
+        self._writer.write_table(table, row_group_size=_GROUP_ROWS)
         if self._file_bytes >= _FILE_BYTES and not self._single:
             self._close()
 

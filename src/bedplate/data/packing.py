@@ -207,8 +207,8 @@ class PairSource:
         return Pairs(found.inputs, found.targets, found.ordinal + first)
 
     def pieces(self, number: Ids, skipped: Ids, taken: Ids) -> Pairs:
-        """Of each document `number` its pairs [skipped, skipped + taken), one piece after another; `ordinal` numbers the
-        pieces."""
+        """Of each document `number` its pairs [skipped, skipped + taken), one piece after another; `ordinal` numbers
+        the pieces."""
         ordinal = np.repeat(np.arange(len(number)), taken)
         starts = np.cumsum(taken) - taken
         place = np.arange(len(ordinal)) - (starts - skipped)[ordinal]  # of a pair in its document: 0 has BOS as input

@@ -89,7 +89,8 @@ class Source(Config):
     image_text: str | None = Field(
         None,
         description="Pictures with captions: a folder whose JSON Lines, JSON or CSV files name pictures and texts, or "
-        "whose pictures each have a .txt of the same name.",
+        "whose pictures each have a .txt of the same name. A corpus holds the captions and their pictures' paths, "
+        "hashes and sizes; the pictures stay in the folder, so keep it as long as the corpus.",
     )
     include: tuple[str, ...] = Field(
         ("*",), description="Globs of the files to read, relative to the folder; one without / matches names anywhere."

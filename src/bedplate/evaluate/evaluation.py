@@ -17,6 +17,7 @@ from bedplate.evaluate import language, samples
 from bedplate.evaluate.benchmarks import run_tasks
 from bedplate.evaluate.comparison import Contender, compare, standing
 from bedplate.evaluate.compression import compress
+from bedplate.evaluate.contamination import find_contamination
 from bedplate.evaluate.held_out import HeldOut, documents_seen, sample_held_out, training_documents
 from bedplate.evaluate.ngram import NgramModel
 from bedplate.evaluate.page import evaluation_page
@@ -26,6 +27,7 @@ from bedplate.families.model import Model
 from bedplate.ledger.artefact import Artefact
 from bedplate.ledger.atomic import atomic_write
 from bedplate.ledger.work import Work
+from bedplate.tasks.catalogue import data_folder
 
 
 def evaluate(config: EvaluateConfig, inputs: Mapping[str, Any], work: Work) -> None:
@@ -50,8 +52,15 @@ def evaluate(config: EvaluateConfig, inputs: Mapping[str, Any], work: Work) -> N
         result["samples"], drawn = _samples(model, tokens, held_out, config, work.console)
         write_jsonl(work.path / "samples.jsonl", drawn)
     if config.tasks:
+        data = data_folder(None if config.task_data is None else Path(config.task_data))
         result["tasks"], items = run_tasks(
-            model, config.tasks, config.task_limit, config.task_data, work.console, batch_tokens=config.batch_tokens
+            model,
+            config.tasks,
+            config.task_limit,
+            data,
+            work.console,
+            batch_tokens=config.batch_tokens,
+            contamination=find_contamination([corpus], config.tasks, data, work.console),
         )
         write_jsonl(work.path / "items.jsonl", items)
     work.measures.update(_measures(result))
@@ -241,7 +250,7 @@ def _measures(result: Mapping[str, Any]) -> dict[str, Any]:
     if "samples" in result:
         measures["samples"] = {key: result["samples"][key] for key in ("rule", "model", "real_documents_cut_alike")}
     if "tasks" in result:
-        kept = ("items", "shots", "acc", "acc_stderr", "acc_norm", "acc_norm_stderr", "chance")
+        kept = ("items", "shots", "acc", "acc_stderr", "acc_norm", "acc_norm_stderr", "chance", "contamination")
         measures["tasks"] = {task["task"]: {key: task[key] for key in kept} for task in result["tasks"]}
     return measures
 

@@ -119,18 +119,21 @@ def summarise(task: Task, answered: Sequence[Answered]) -> dict[str, Any]:
         "items": len(answered),
         "available": task.available,
         "cut_items": sum(1 for a in answered if a.cut),
-        **_accuracies(answered),
+        **accuracies(answered),
         "chance": float(np.mean([1 / len(a.item.choices) for a in answered])),
     }
     groups: dict[str, list[Answered]] = defaultdict(list)
     for a in answered:
         groups[a.item.group].append(a)
     if len(groups) > 1:
-        result["groups"] = {name: {"items": len(part), **_accuracies(part)} for name, part in sorted(groups.items())}
+        result["groups"] = {name: {"items": len(part), **accuracies(part)} for name, part in sorted(groups.items())}
     return result
 
 
-def _accuracies(answered: Sequence[Answered]) -> dict[str, float | None]:
+def accuracies(answered: Sequence[Answered]) -> dict[str, float | None]:
+    """`acc` and `acc_norm`, each with its standard error; None where there is nothing to take it of."""
+    if not answered:
+        return dict.fromkeys(("acc", "acc_stderr", "acc_norm", "acc_norm_stderr"))
     acc, acc_error = mean_and_error([a.picked == a.item.answer for a in answered])
     norm, norm_error = mean_and_error([a.picked_norm == a.item.answer for a in answered])
     return {"acc": acc, "acc_stderr": acc_error, "acc_norm": norm, "acc_norm_stderr": norm_error}

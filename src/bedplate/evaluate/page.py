@@ -108,6 +108,7 @@ def _tasks(page: Page, tasks: Sequence[Mapping[str, Any]]) -> None:
     )
     fields = ("task", "items", "available", "shots", "acc", "acc_stderr", "acc_norm", "acc_norm_stderr", "chance")
     page.table(headers, [[task[field] for field in fields] for task in tasks])
+    _contamination(page, tasks)
     for task in tasks:
         if task["cut_items"]:
             page.warning(
@@ -121,6 +122,33 @@ def _tasks(page: Page, tasks: Sequence[Mapping[str, Any]]) -> None:
                 [[name, g["items"], g["acc"], g["acc_stderr"]] for name, g in task["groups"].items()],
             )
             page.fold(f"{task['task']} by subject", inside)
+
+
+def _contamination(page: Page, tasks: Sequence[Mapping[str, Any]]) -> None:
+    """The tasks' accuracies on clean items and on dirty ones, for those where they were told apart."""
+    parts = [(task["task"], task["contamination"]) for task in tasks if "contamination" in task]
+    if not parts:
+        return
+    first = parts[0][1]
+    page.heading("Clean and dirty items", level=3)
+    page.text(
+        f"An item is dirty where a training document of {', '.join(corpus['name'] for corpus in first['corpora'])} has "
+        f"{first['words']} words in a row of it, or all of a question or right answer of at least {first['least']} "
+        "words; a model may know such an item rather than work it out. Items of fewer words can't be told."
+    )
+    names = {"clean": "clean", "dirty": "dirty", "too_short": "too short to tell"}
+    page.table(
+        ("task", "items", "number", "accuracy", "standard error", "length-normalised", "standard error"),
+        [
+            [
+                task,
+                name,
+                *(part[state][field] for field in ("items", "acc", "acc_stderr", "acc_norm", "acc_norm_stderr")),
+            ]
+            for task, part in parts
+            for state, name in names.items()
+        ],
+    )
 
 
 def _ends(ends: Sequence[float], *, percent: bool = False) -> str:

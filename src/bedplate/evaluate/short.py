@@ -9,22 +9,34 @@ from typing import Any
 from bedplate.console import Console
 from bedplate.errors import InputError
 from bedplate.evaluate.benchmarks import run_tasks
+from bedplate.evaluate.contamination import find_contamination, training_corpora
 from bedplate.evaluate.language import score_text
 from bedplate.evaluate.scoring import load_for_evaluation
-from bedplate.tasks.catalogue import check_names
+from bedplate.ledger import open_artefact
+from bedplate.tasks.catalogue import check_names, data_folder
 
 
 def evaluate_model(
-    path: Path, tasks: Sequence[str], limit: int | None, data: Path | None, console: Console
+    path: Path,
+    tasks: Sequence[str],
+    limit: int | None,
+    data: Path | None,
+    console: Console,
+    corpus: Path | None = None,
 ) -> list[dict[str, Any]]:
     """Scores the model in `path` on multiple-choice tasks, shows a table and returns each task's figures.
 
     limit: items of each task, None for all; data: the folder with the tasks' data, None for the one that BEDPLATE_DATA
-    names. Raises UserError for an unknown task, InputError for missing data or model.
+    names; corpus: what the model was trained on, None for what its lineage says; where that is known, clean and dirty
+    items are told apart. Raises UserError for an unknown task, InputError for missing data or model, ArtefactError for
+    what isn't a corpus.
     """
     check_names(tasks)
+    given = None if corpus is None else open_artefact(corpus, "corpus")
     model = load_for_evaluation(path)
-    results, _ = run_tasks(model, tasks, limit, data, console)
+    corpora = training_corpora(path, console) if given is None else [given]
+    found = find_contamination(corpora, tasks, data_folder(data), console) if corpora else None
+    results, _ = run_tasks(model, tasks, limit, data, console, contamination=found)
     console.table(
         [
             (
@@ -39,6 +51,8 @@ def evaluate_model(
         ],
         ("task", "items", "shots", "acc ± standard error", "acc_norm ± standard error", "chance"),
     )
+    if found is not None:
+        _tell_contamination(results, console)
     for r in results:
         if r["cut_items"]:
             console.warn(f"{r['task']}: {r['cut_items']} prompts exceeded the model's context and lost their start")
@@ -73,6 +87,30 @@ def evaluate_text(path: Path, file: Path, tokens: int, console: Console) -> dict
     return result
 
 
+def _tell_contamination(results: Sequence[dict[str, Any]], console: Console) -> None:
+    """Each task's accuracy on items that the training text has nothing of, and on those that it has something of."""
+    parts = [(r["task"], r["contamination"]) for r in results]
+    console.table(
+        [
+            (
+                task,
+                f"{part['clean']['items']:,}",
+                _with_error(part["clean"], "acc"),
+                f"{part['dirty']['items']:,}",
+                _with_error(part["dirty"], "acc"),
+                f"{part['too_short']['items']:,}",
+            )
+            for task, part in parts
+        ],
+        ("task", "clean items", "acc ± standard error", "dirty items", "acc ± standard error", "too short to tell"),
+    )
+    for part in [part for _, part in parts][:1]:
+        names = ", ".join(corpus["name"] for corpus in part["corpora"])
+        console.say(f"dirty: the training text of {names} has {part['words']} words in a row of the item")
+
+
 def _with_error(result: dict[str, Any], name: str) -> str:
+    if result[name] is None:
+        return ""
     error = result[f"{name}_stderr"]
     return f"{result[name]:.3f}" + ("" if error is None else f" ± {error:.3f}")

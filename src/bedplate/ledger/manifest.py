@@ -79,7 +79,7 @@ class Manifest(_Part):
     """Everything that the ledger knows about one artefact. Facts about a model are read from here and nowhere else."""
 
     schema_version: int = Field(default=SCHEMA_VERSION, description="Version of this schema.")
-    kind: str = Field(description="corpus, tokens, tokenizer, run, model, adapter, index, report, release ...")
+    kind: str = Field(description="corpus, filter, tokens, tokenizer, run, model, adapter, index, report, release ...")
     name: str = Field(description="What the user called it: the stage's name in the recipe.")
     created: str = Field(description="When it was committed: ISO 8601, UTC.")
     stage: str = Field(description="The verb that made it.")

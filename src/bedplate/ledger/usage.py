@@ -13,6 +13,8 @@ from bedplate.errors import ArtefactError
 from bedplate.ledger.artefact import Artefact, open_artefact
 from bedplate.ledger.manifest import MANIFEST
 
+EARLIER = "earlier"
+"""The measure that lists the digests of what an artefact was before something was taken out of it, newest first."""
 _UNFINISHED = (".partial-", ".replaced-")
 
 
@@ -31,7 +33,8 @@ class User:
 
 def used_by(artefact: Artefact, within: Path, *, also: Sequence[str] = ()) -> list[User]:
     """Every artefact below `within` that was made from this one, directly or through others: nearest first, then by
-    path. Told by digests, so that a copy of the artefact counts as the artefact. also: digests of what it was before.
+    path. Told by digests, so that a copy of the artefact counts as the artefact. What was replaced in its place by what
+    is left of it counts too: who used that has used this. also: further digests of what it was before.
 
     Raises ArtefactError where `within` is no folder; what is damaged in it, or somebody else's, is passed over.
     """
@@ -43,7 +46,7 @@ def used_by(artefact: Artefact, within: Path, *, also: Sequence[str] = ()) -> li
             by_input[item.digest].append(found)
     users: list[User] = []
     seen = {artefact.path.resolve()}
-    digests, steps = {artefact.digest, *also}, 0
+    digests, steps = {artefact.digest, *replaced_digests(artefact), *also}, 0
     while digests:
         steps += 1
         nearest = {
@@ -54,8 +57,21 @@ def used_by(artefact: Artefact, within: Path, *, also: Sequence[str] = ()) -> li
         }
         seen |= set(nearest)
         users += [User(user, steps) for _, user in sorted(nearest.items())]
-        digests = {user.digest for user in nearest.values()}
+        digests = {digest for user in nearest.values() for digest in (user.digest, *replaced_digests(user))}
     return users
+
+
+def replaced_digests(artefact: Artefact) -> list[str]:
+    """The digests of what stood in its place before, where it was made of that."""
+    folder = artefact.path.resolve()
+    own = [item.digest for item in artefact.manifest.inputs if (folder / item.path).resolve() == folder]
+    return list(dict.fromkeys([*own, *earlier_digests(artefact)])) if own else []
+
+
+def earlier_digests(artefact: Artefact) -> list[str]:
+    """The digests of its earlier versions, in this place or another: what was trained on them saw what is gone."""
+    found = artefact.measures.get(EARLIER)
+    return [str(digest) for digest in found] if isinstance(found, list) else []
 
 
 def usual_place(artefact: Artefact) -> Path:

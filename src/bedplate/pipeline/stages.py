@@ -14,6 +14,8 @@ from bedplate.ledger.stage import Stage
 
 VERBS = {
     "curate": "bedplate.data.curate:CURATE",
+    "train-filter": "bedplate.data.classify.train_filter:TRAIN_FILTER",
+    "synthesize": "bedplate.data.synthesis.config:SYNTHESIZE",
     "train-tokenizer": "bedplate.data.train_tokenizer:TRAIN_TOKENIZER",
     "tokenize": "bedplate.data.tokenize:TOKENIZE",
     "pretrain": "bedplate.train.stage:PRETRAIN",

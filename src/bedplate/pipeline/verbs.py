@@ -6,8 +6,9 @@
     tokenizer = verbs.train_tokenizer({"vocabulary": 4096}, {"corpus": corpus}, "runs/mine/tokenizer")
 
 The commands that are no stages are here too: `run`, `import_model`, `export_model`, `merge_adapter`, `extend_model`,
-`fertility_of_files`, `index_documents`, `chat`, `serve`, `evaluate_model` (on tasks), `evaluate_text`, `show` (an
-opened artefact, as text) and `doctor`.
+`fertility_of_files`, `index_documents`, `chat`, `serve`, `evaluate_model` (on tasks), `evaluate_text`, `label` (a page
+to label on), `label_agreement`, `export_examples` and `export_label_studio` (of labels), `import_label_studio`, `show`
+(an opened artefact, as text) and `doctor`.
 
 They are here and not in `bedplate` itself because `bedplate.evaluate` and `bedplate.release` are parts of the library.
 """
@@ -89,11 +90,16 @@ _ELSEWHERE = {
     "doctor": "bedplate.machine.doctor:doctor",
     "evaluate_model": "bedplate.evaluate.short:evaluate_model",
     "evaluate_text": "bedplate.evaluate.short:evaluate_text",
+    "export_examples": "bedplate.data.labels.export:export_examples",
+    "export_label_studio": "bedplate.data.labels.export:export_label_studio",
     "export_model": "bedplate.families.exports:export_model",
     "extend_model": "bedplate.families.extension_stage:extend_model",
     "fertility_of_files": "bedplate.evaluate.fertility_files:fertility_of_files",
+    "import_label_studio": "bedplate.data.labels.export:import_label_studio",
     "import_model": "bedplate.families.imports:import_model",
     "index_documents": "bedplate.adapt.retrieval.stage:index_documents",
+    "label": "bedplate.serve.labelling.server:label",
+    "label_agreement": "bedplate.data.labels.report:agreement_of",
     "merge_adapter": "bedplate.deltas.merge:merge_adapter",
     "run": "bedplate.pipeline.runner:run",
     "serve": "bedplate.serve.server:serve",
@@ -113,6 +119,8 @@ def __dir__() -> list[str]:
 
 
 curate = _verb("curate")
+train_filter = _verb("train-filter")
+synthesize = _verb("synthesize")
 train_tokenizer = _verb("train-tokenizer")
 tokenize = _verb("tokenize")
 pretrain = _verb("pretrain")

@@ -86,7 +86,7 @@ def _even(low: float, high: float, whole: bool) -> Bins:
     last += last * step <= high and whole
     edges = tuple(float(f"{n * step:.12g}") for n in range(first, max(last, first + 1) + 1))
     axis = Axis(edges[0], edges[-1])
-    ticks = tuple((axis.place(value) * (len(edges) - 1), label) for value, label in axis.ticks(5))
+    ticks = tuple((axis.place(value) * (len(edges) - 1), label) for value, label in axis.ticks(4))
     return Bins(tuple(edge - 0.5 for edge in edges) if whole else edges, ticks, whole)
 
 

@@ -13,7 +13,8 @@ from bedplate.report.plots import _colour, _svg, _text
 from bedplate.report.quantities import number_text, prefixed_text
 
 WIDTH, HEIGHT = 264, 150
-_LEFT, _RIGHT, _TOP, _BOTTOM = 34.0, 256.0, 18.0, 126.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 256.0, 18.0, 126.0
+_LETTER = 6.7
 
 
 def histogram(bins: Bins, kept: Sequence[int], lost: Sequence[int], bounds: Sequence[Bound], *, title: str) -> Markup:
@@ -21,7 +22,7 @@ def histogram(bins: Bins, kept: Sequence[int], lost: Sequence[int], bounds: Sequ
     picture says so."""
     most = max(*kept, *lost, 1)
     log = most > 25 * median([n for n in [*kept, *lost] if n] or [1])
-    y_top = number_text(most) if most < 10_000 else prefixed_text(most)
+    y_top = number_text(most) if most < 1000 else prefixed_text(most)
     parts = [
         f'<line x1="{_LEFT}" x2="{_RIGHT}" y1="{y}" y2="{y}" style="stroke:var(--grid,#dfe3e8)"/>'
         for y in (_TOP, _BOTTOM)
@@ -29,14 +30,18 @@ def histogram(bins: Bins, kept: Sequence[int], lost: Sequence[int], bounds: Sequ
     parts += [_text(_LEFT - 5, _TOP + 4, y_top, anchor="end"), _text(_LEFT - 5, _BOTTOM + 4, "0", anchor="end")]
     if log:
         parts.append(_text(_LEFT - 5, (_TOP + _BOTTOM) / 2 + 4, "log", anchor="end"))
+    free = 0.0
     for place, label in bins.ticks:
-        x = _x(place, bins)
-        anchor = "end" if x > _RIGHT - 12 else "middle"
+        x, width = _x(place, bins), _LETTER * len(label)
+        anchor = "end" if x + width / 2 > _RIGHT + 6 else "middle"
+        begin = x - (width if anchor == "end" else width / 2)
+        if begin < free:
+            continue
+        free = begin + width + 4
         parts.append(f'<line x1="{x}" x2="{x}" y1="{_BOTTOM}" y2="{_BOTTOM + 4}" style="stroke:var(--grid,#dfe3e8)"/>')
         parts.append(_text(x, _BOTTOM + 17, label, anchor=anchor))
     parts += _steps(kept, bins, most, log, 0) + _steps(lost, bins, most, log, 1)
-    for bound in bounds:
-        parts += _bound(bound, bins)
+    parts += _bounds(bounds, bins)
     parts += _tips(bins, kept, lost)
     told = f"{sum(kept):,} documents kept{_where(bins, kept)}, {sum(lost):,} left out{_where(bins, lost)}."
     rules = " ".join(f"{bound.rule}: {bound.words}." for bound in bounds)
@@ -65,9 +70,12 @@ def _steps(counts: Sequence[int], bins: Bins, most: int, log: bool, colour: int)
     return [f'<path d="{"".join(path)}V{_BOTTOM}Z" style="{style};stroke-width:1.2"/>']
 
 
-def _bound(bound: Bound, bins: Bins) -> list[str]:
-    parts = []
-    for value, sign in ((bound.min, "≥"), (bound.max, "≤")):
+def _bounds(bounds: Sequence[Bound], bins: Bins) -> list[str]:
+    """A line for each, and its value above the frame, or below another's where there is no room."""
+    parts: list[str] = []
+    taken: list[tuple[float, float]] = []
+    edges = [(bound, value, sign) for bound in bounds for value, sign in ((bound.min, "≥"), (bound.max, "≤"))]
+    for bound, value, sign in edges:
         if value is None:
             continue
         # Between whole numbers the line stands where the last one inside ends.
@@ -77,7 +85,11 @@ def _bound(bound: Bound, bins: Bins) -> list[str]:
         parts.append(f'<line x1="{x}" x2="{x}" y1="{_TOP - 4}" y2="{_BOTTOM}" style="{style}"/>')
         text = f"{sign} {value:,.6g}"
         anchor = "end" if x > (_LEFT + _RIGHT) / 2 else "start"
-        parts.append(_text(x, _TOP - 7, text, anchor=anchor, tip=f"{bound.rule}: {text}"))
+        begin = x - (_LETTER * len(text) if anchor == "end" else 0)
+        span = (begin, begin + _LETTER * len(text))
+        line = sum(1 for low, high in taken if low < span[1] and span[0] < high)
+        taken.append(span)
+        parts.append(_text(x, _TOP - 7 + 13 * line, text, anchor=anchor, tip=f"{bound.rule}: {text}"))
     return parts
 
 

@@ -119,7 +119,8 @@ class Nearest:
         distances = np.full(len(values), np.inf)
         for edge, sign in ((self.bound.min, 1.0), (self.bound.max, -1.0)):
             if edge is not None:
-                distance = (values - edge) * sign
+                # As float32, as the values are and as they were compared: 0.3 isn't over 0.3.
+                distance = (values - float(np.float32(edge))) * sign
                 distances = np.minimum(distances, np.where(distance >= 0, distance, np.inf))
         worst = self.found[-1][0] if len(self.found) == DRAWN else np.inf
         # A distance of infinity is a value that isn't there, or one beyond the bound.
@@ -245,12 +246,8 @@ def _sizes(batch: pa.RecordBatch) -> NDArray[np.int64]:
 
 
 def _floats(batch: pa.RecordBatch, name: str) -> NDArray[np.float64]:
-    """A column as doubles, NaN for null. What was stored as float32 is rounded to seven digits, as its bounds were
-    before they were compared with it."""
+    """A column as doubles, NaN for null."""
     column = batch.column(name)
-    if pa.types.is_floating(column.type):
-        values: NDArray[np.float64] = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
-        return values
     return np.asarray(column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), dtype=np.float64)
 
 

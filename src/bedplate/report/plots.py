@@ -315,9 +315,7 @@ def _shorten(text: str, most: int) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-def _svg(
-    parts: Sequence[str], width: float, height: float, title: str, description: str, *, style: str = ""
-) -> Markup:
+def _svg(parts: Sequence[str], width: float, height: float, title: str, description: str, *, style: str = "") -> Markup:
     # Ids must differ between the pictures of a page and be the same from run to run.
     name = "plot-" + hashlib.sha256("\0".join([title, description, *parts]).encode("utf-8", "replace")).hexdigest()[:12]
     look = f' style="{style}"' if style else ""

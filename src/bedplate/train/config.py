@@ -82,6 +82,11 @@ class PretrainConfig(TrainConfig):
     architecture: Architecture = Field(
         description="the model's shape, of any family by its model_type; the vocabulary comes from the tokenizer"
     )
+    packing: Literal["stream", "best_fit"] = Field(
+        "stream",
+        description="how documents fill rows: stream, end to end and cut where a row ends; or best_fit, none cut that "
+        "fits a row, with a little padding (arXiv 2404.10830)",
+    )
     objective: ObjectiveConfig | None = Field(
         None,
         description="what it learns; where absent: decoders the next token, encoders masked tokens, encoder-decoders "

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bedplate.codecs.text import TextTokenizer
+from bedplate.data.best_fit import BestFitRows, training_rows
 from bedplate.data.fim import FimRows, FimTokens
 from bedplate.data.masking import MaskedRows
 from bedplate.data.packing import Around, EvaluationRows, PackedRows
@@ -38,10 +39,12 @@ FIM_GAIN = 6
 
 @dataclass(frozen=True)
 class Learning:
-    """An objective, to be made compiled or not, and its rows, for the trainer."""
+    """An objective, to be made compiled or not, and its rows, for the trainer; packed: the rows of documents that these
+    are made of."""
 
     objective: Callable[[bool], Objective[Any]]
     data: TrainingData
+    packed: PackedRows | BestFitRows
 
 
 def learning(config: PretrainConfig, tokens: TokenSet, tokenizer: TextTokenizer, model: FamilyConfig) -> Learning:
@@ -62,7 +65,7 @@ def _next_token(
     said: told.NextToken, config: PretrainConfig, tokens: TokenSet, tokenizer: TextTokenizer, model: FamilyConfig
 ) -> Learning:
     fim, length = said.fill_in_the_middle, config.length
-    packed = PackedRows(tokens, "train", length - (_fim_room(fim, length, tokens) if fim else 0), config.seed)
+    packed = _packed(config, tokens, length - (_fim_room(fim, length, tokens) if fim else 0))
     rows: RowSource = packed
     if fim is not None:
         marks = dict(zip(("prefix", "suffix", "middle"), _fim_marks(tokenizer), strict=True))
@@ -83,15 +86,16 @@ def _next_token(
 
     # Other terms beside it would make the loss no measure of bytes.
     alone = not (said.load_balance or said.multi_token or said.z_loss or fim)
-    return Learning(objective, TrainingData(rows, BitsPerByte(validation), per_byte if alone else None))
+    return Learning(objective, TrainingData(rows, BitsPerByte(validation), per_byte if alone else None), packed)
 
 
 def _prefix(said: told.Prefix, config: PretrainConfig, tokens: TokenSet, model: FamilyConfig) -> Learning:
-    rows = PrefixRows(PackedRows(tokens, "train", config.length, config.seed), config.seed)
+    packed = _packed(config, tokens, config.length)
     validation = _validation(tokens, config, lambda source: PrefixRows(source, 0), "next_token")
     return Learning(
         lambda compiled: _balanced(NextToken(compiled=compiled, z_loss=said.z_loss), model),
-        TrainingData(rows, validation),
+        TrainingData(PrefixRows(packed, config.seed), validation),
+        packed,
     )
 
 
@@ -113,9 +117,10 @@ def _masked(said: told.Masked, config: PretrainConfig, tokens: TokenSet, tokeniz
             word_starts=tokenizer.word_starts if said.whole_words else None,
         )  # fmt: skip
 
-    rows = masked(PackedRows(tokens, "train", config.length, config.seed, around=tokenizer.around), config.seed)
+    packed = _packed(config, tokens, config.length, around=tokenizer.around)
     validation = _validation(tokens, config, lambda source: masked(source, 0), "masked", around=tokenizer.around)
-    return Learning(lambda compiled: Masked(compiled=compiled), TrainingData(rows, validation))
+    data = TrainingData(masked(packed, config.seed), validation)
+    return Learning(lambda compiled: Masked(compiled=compiled), data, packed)
 
 
 def _spans(
@@ -143,9 +148,16 @@ def _spans(
             start=getattr(model, "start_token", pad), pad=pad, spans=spans,
         )  # fmt: skip
 
-    rows = corrupted(PackedRows(tokens, "train", length, config.seed), config.seed)
+    packed = _packed(config, tokens, length)
     validation = _validation(tokens, config, lambda source: corrupted(source, 0), "seq2seq", length)
-    return Learning(lambda compiled: Seq2Seq(compiled=compiled), TrainingData(rows, validation))
+    data = TrainingData(corrupted(packed, config.seed), validation)
+    return Learning(lambda compiled: Seq2Seq(compiled=compiled), data, packed)
+
+
+def _packed(
+    config: PretrainConfig, tokens: TokenSet, length: int, *, around: Around | None = None
+) -> PackedRows | BestFitRows:
+    return training_rows(config.packing, tokens, length, config.seed, around=around)
 
 
 def _balanced(

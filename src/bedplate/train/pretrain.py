@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bedplate.codecs.text import TextTokenizer
 from bedplate.console import Console
+from bedplate.data.best_fit import BestFitRows
 from bedplate.data.tokens import TokenSet
 from bedplate.families.family_config import FamilyConfig
 from bedplate.families.model import fill
@@ -44,6 +45,7 @@ def train(config: PretrainConfig, tokens_folder: Path, folder: Path, console: Co
     tokenizer = TextTokenizer.load(tokens.tokenizer_folder)
     model_config = _model_config(config, tokenizer)
     plan = learning(config, tokens, tokenizer, model_config)  # first: it may find that the two don't go together
+    packing = plan.packed.measures() if isinstance(plan.packed, BestFitRows) else None
     net = any_family_of(model_config.model_type, "architecture").build(model_config)
     initialise(net, config.seed)
     per_token = flops_per_token(net, config.learns, config.length)
@@ -52,11 +54,14 @@ def train(config: PretrainConfig, tokens_folder: Path, folder: Path, console: Co
     with Parallel.start(placement.device, config.tensor_parallel) as parallel:
         if parallel.leads:
             _announce(console, net, config, placement, parallel)
+            if packing:
+                _announce_packing(console, packing)
         objective = plan.objective(placement.compiled)
         trainer = Trainer(net, objective, plan.data, config, placement, parallel, folder, console, per_token)
         scores = trainer.train()
         whole = trainer.whole_model()
         measures = _measures(config, trainer, scores, total, placement, parallel)
+        measures |= {"packing": packing} if packing else {}
     if parallel.leads:
         _save(model_config, whole, tokenizer, folder / "model")
     return measures
@@ -91,6 +96,14 @@ def _announce(console: Console, net: Net, config: PretrainConfig, placement: Pla
     )
     if config.compile is True and not placement.compiled:
         console.warn(record["compiled_why"])
+
+
+def _announce_packing(console: Console, packing: dict[str, Any]) -> None:
+    cut = packing["cut_documents"]
+    console.say(
+        f"best fit: {packing['documents']:,} documents in {packing['rows']:,} rows, {packing['padding']:.2%} padding; "
+        f"{cut:,} documents ({cut / packing['documents']:.2%}) longer than a row are cut"
+    )
 
 
 def _measures(

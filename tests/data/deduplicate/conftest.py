@@ -34,10 +34,10 @@ def make_shards():
             for row in rows[first : first + per_shard]:
                 sha256 = hashlib.sha256(row["text"].encode()).hexdigest()
                 known = {"id": sha256[:24], "sha256": sha256, "status": "kept", "bytes": len(row["text"].encode())}
-                table.append(dict.fromkeys(("date", "license", "group", "image_hash")) | known | row)
+                table.append(dict.fromkeys(("date", "license", "group", "image_hash", "picture")) | known | row)
             schema = pa.schema(
                 {name: pa.string() for name in ("text", "id", "sha256", "status", "date", "license", "group")}
-                | {"image_hash": pa.string(), "bytes": pa.int64()}
+                | {"image_hash": pa.string(), "picture": pa.string(), "bytes": pa.int64()}
             )
             task_folder(folder, number).mkdir(parents=True)
             path = task_folder(folder, number) / "documents.parquet"

@@ -16,14 +16,14 @@ from bedplate.data.deduplicate import runs as sorted_runs
 from bedplate.data.engine.tasks import task_folder
 from bedplate.errors import InputError
 
-SCHEMA = pa.schema(dict.fromkeys(("text", "sha256", "label", "metadata", "status"), pa.string()))
+SCHEMA = pa.schema(dict.fromkeys(("text", "id", "label", "metadata", "status"), pa.string()))
 
 
 def shards_of(folder, rows, per_shard):
     count = 0
     for first in range(0, max(1, len(rows)), per_shard):
         table = [
-            {"text": "t", "sha256": f"{number:064x}" if status == "kept" else None, "label": label, "status": status,
+            {"text": "t", "id": f"{number:024x}" if status == "kept" else None, "label": label, "status": status,
              "metadata": None if own is None else json.dumps({"id": own})}
             for number, (label, own, status) in enumerate(rows[first : first + per_shard], first + 1)
         ]  # fmt: skip
@@ -38,7 +38,7 @@ def expected(rows, labels):
     """What a plain loop says of each row."""
     first, said = {}, []
     for number, (label, own, status) in enumerate(rows, 1):
-        text = f"{number:064x}"[:24] if status == "kept" else None
+        text = f"{number:024x}" if status == "kept" else None
         if label not in labels or own is None:
             said.append(None)
         elif (label, str(own)) in first and status == "kept":
@@ -82,7 +82,7 @@ def test_ids_of_an_earlier_corpus_count_too(tmp_path, make_run, told):
     index.write_index(tmp_path / "index", old.after(decision.folder), {"ids": (run.folder / "ids-keys", ids.SETTINGS)})
     new = shards_of(tmp_path / "new", [("a", "z", "kept"), ("a", "x", "kept"), ("b", "x", "kept")], 2)
     decision = ids.run_it(new, ["a", "b"], make_run(tmp_path / "next"), earlier=tmp_path / "index")
-    assert told(new, decision) == [None, ("duplicate_id", f"{1:064x}"[:24]), None]
+    assert told(new, decision) == [None, ("duplicate_id", f"{1:024x}"), None]
     (verdict,) = pq.read_table(task_folder(decision.folder, 0) / "verdicts.parquet").to_pylist()
     assert verdict["detail"] == "the id 'x' was there before"
     index.write_index(tmp_path / "none", old, {})

@@ -13,14 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bedplate.console import Console
+from bedplate.data import words as words_module
 from bedplate.data.curation.shards import Shards
-from bedplate.data.deduplicate import substring_files, substring_words
+from bedplate.data.deduplicate import substring_files
 from bedplate.data.deduplicate.substring import run_substring
 from bedplate.data.deduplicate.substring_config import SubstringConfig
 from bedplate.data.deduplicate.substring_cut import without
-from bedplate.data.deduplicate.substring_words import WordReader, ngrams
 from bedplate.data.engine.local import LocalProcesses
 from bedplate.data.engine.tasks import InProcess, Run
+from bedplate.data.words import WordReader, ngrams
 
 
 def make_shards(folder, shards: list[list[str | None]]) -> Shards:
@@ -105,7 +106,7 @@ def test_finds_every_repeated_run_and_nothing_else(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(substring_files, "PARTITION", partition)
         patch.setattr(substring_files, "HELD", 64)
-        patch.setattr(substring_words, "BLOCK", block)
+        patch.setattr(words_module, "BLOCK", block)
         fates, measures = decide(folder, cut, words=words, within=within, least_words=1)
     expected = naive(documents, words, within)
     for number, (document, repeated) in enumerate(zip(documents, expected, strict=True)):
@@ -197,7 +198,7 @@ CHARACTERS = st.sampled_from("ab \n\xa0\u2003\u3000éß日本คน🙂\x00-’"
 )
 def test_words_are_those_between_white_space(texts, block):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(substring_words, "BLOCK", block)
+        patch.setattr(words_module, "BLOCK", block)
         found: dict[int, list[str]] = {}
         hashes: dict[str, int] = {}
         for words in WordReader("spaces").read((i, text.encode()) for i, text in enumerate(texts)):
@@ -213,12 +214,12 @@ def test_words_are_those_between_white_space(texts, block):
 
 
 def test_bytes_that_are_not_text_come_to_an_end(monkeypatch):
-    monkeypatch.setattr(substring_words, "BLOCK", 100)
+    monkeypatch.setattr(words_module, "BLOCK", 100)
     assert sum(map(len, WordReader("spaces").read([(0, b"\x80" * 250)]))) == 3
 
 
 def test_a_word_without_end_is_cut(monkeypatch):
-    monkeypatch.setattr(substring_words, "BLOCK", 3000)
+    monkeypatch.setattr(words_module, "BLOCK", 3000)
     text = "x " + "é" * 10_000 + " y"
     (words, *more) = WordReader("spaces").read([(0, text.encode())])
     for block in more:

@@ -237,6 +237,35 @@ def test_repositories(repository):
         found(git=str(repository / "docs"))
 
 
+def test_what_licence_files_say_of_the_files_below_them(tmp_path):
+    mit = (
+        "Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated "
+        "documentation files, to deal in the Software without restriction, subject to the following conditions:\n"
+        "The above copyright notice and this permission notice shall be included in all copies or substantial portions"
+    )
+    apache = "Apache License\nVersion 2.0, January 2004"
+    gpl = "GNU GENERAL PUBLIC LICENSE\n  Version 3, 29 June 2007"
+    files = {
+        "LICENSE.md": mit, "a.py": "1", "src/x/b.py": "2", "gpl/COPYING": gpl, "gpl/deep/er/c.py": "3",
+        "both/LICENSE-APACHE": apache, "both/LICENSE-MIT": mit, "both/d.rs": "4",
+        "own/LICENSE": "Ask my aunt.", "own/e.py": "5", "both/sub/LICENCE": gpl, "both/sub/f.rs": "6",
+    }  # fmt: skip
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (tmp_path / "own" / "COPYING").symlink_to("../LICENSE.md")
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "add", "-A")
+    git(tmp_path, "commit", "-qm", "one")
+    # By a glob that leaves the licence files out, and in pieces that don't hold them.
+    for target in (1, 1 << 20):
+        documents = found(git=str(tmp_path), include=("*.py", "*.rs"), target=target)
+        assert {d.source.rpartition("/")[2]: d.metadata.get("license_file") for d in documents} == {
+            "a.py": "MIT", "b.py": "MIT", "c.py": "GPL-3.0-only", "d.rs": "Apache-2.0 AND MIT", "e.py": None,
+            "f.rs": "GPL-3.0-only",
+        }  # fmt: skip
+
+
 def test_a_damaged_object_costs_its_file_alone(repository):
     sha = git(repository, "rev-parse", "HEAD:docs/ä.md")
     path = repository / ".git/objects" / sha[:2] / sha[2:]
@@ -261,14 +290,14 @@ def test_pictures_with_captions(tmp_path):
     (tmp_path / "alone.txt").write_text("alone")
     rows = [("b.png", "B"), ("sub/c.png", "C"), ("missing.png", "M"), ("../x.png", "X"), ("bad.png", "D"), (1, "E")]
     lines = [json.dumps({"file_name": name, "text": text, "id": text}) for name, text in rows]
-    (tmp_path / "rows.jsonl").write_text("\n".join([*lines, "no JSON", lines[0]]))
+    (tmp_path / "rows.jsonl").write_text("\n".join([*lines, "no JSON"]))
     (tmp_path / "sub/rows.csv").write_text('file_name,text,id\nc.png,"a, b",7\n')
     (tmp_path / "x.json").write_text('{"annotations": [{"file_name": "a.png", "text": "A", "id": 1}]}')
     documents = found(image_text=str(tmp_path), id_field="id")
     assert fates(documents) == {
         "a.txt": None, "alone.txt": "missing_picture", "rows.jsonl#1": None, "rows.jsonl#2": None,
         "rows.jsonl#3": "missing_picture", "rows.jsonl#4": "missing_picture", "rows.jsonl#5": "damaged_picture",
-        "rows.jsonl#6": "missing_field", "rows.jsonl#7": "corrupt_line", "rows.jsonl#8": "duplicate_id",
+        "rows.jsonl#6": "missing_field", "rows.jsonl#7": "corrupt_line",
         "sub/rows.csv#1": None, "x.json#1": None,
     }  # fmt: skip
     alive = [d for d in documents if isinstance(d, Document) and d.alive]

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from bedplate.data.documents import Document, Failure
 from bedplate.data.reading import Limits, find, pieces, read
+from bedplate.data.reading.crawled import SiteFilesSeen
 from bedplate.data.reading.warc_records import Gap, Record, records
 from bedplate.data.source import Source
 
@@ -274,11 +275,31 @@ def test_wet_files_and_robots(tmp_path):
             )
         )
     )
-    robots = record(url="http://a.example/robots.txt", body=b"User-agent: *\nDisallow: /1")
-    (tmp_path / "b.warc").write_bytes(robots + PAGES[1] + record(url="http://b.example/"))
-    info, text, rules, page, other = found(tmp_path)
+    rules = b"User-agent: *\nDisallow: /1"
+    robots = record(url="http://a.example/robots.txt", body=rules)
+    ai = record(url="https://A.example:443/ai.txt", body=b"User-Agent: *")
+    elsewhere = record(url="http://a.example:8080/")
+    (tmp_path / "b.warc").write_bytes(robots + PAGES[1] + ai + PAGES[2] + record(url="http://b.example/") + elsewhere)
+    info, text, file, page, other_file, later, *others = found(tmp_path)
     assert (info.reason, info.detail) == ("not_a_document", "warcinfo")
     assert (text.text, text.language, text.metadata["languages"]) == ("Grüße", "de", "deu,eng")
-    assert (rules.reason, rules.detail) == ("not_a_document", "robots.txt")
-    assert page.metadata["robots_txt"] == "User-agent: *\nDisallow: /1"
-    assert "robots_txt" not in other.metadata
+    assert (file.reason, file.detail) == ("not_a_document", "robots.txt")
+    assert (other_file.reason, other_file.detail) == ("not_a_document", "ai.txt")
+    assert page.site_files == {"robots.txt": rules}
+    assert later.site_files == {"robots.txt": rules, "ai.txt": b"User-Agent: *"}
+    assert [other.site_files for other in others] == [{}, {}]
+    assert not any("robots" in key for document in (file, page, later) for key in document.metadata)
+
+
+def test_site_files_are_held_within_bounds():
+    seen = SiteFilesSeen(held=1000)
+    for i in range(100):
+        seen.add(f"http://{i}.example/robots.txt", "robots.txt", b"x" * 90)
+        assert seen.of("http://0.example/")  # always in use
+    held = [i for i in range(100) if seen.of(f"https://{i}.example/page")]
+    assert held == [0, *range(90, 100)]
+    seen.add("http://0.example/robots.txt", "robots.txt", b"y" * 5000)
+    assert [i for i in range(100) if seen.of(f"http://{i}.example/")] == [0]
+    for url in ("http://[", "http://a:b/", "", None, "x"):
+        seen.add(url, "robots.txt", b"")
+        assert seen.of(url) == {}

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from bedplate.data.documents import Document
 from bedplate.data.rights.config import RightsConfig
 from bedplate.data.rights.robots import Robots, fits, path_of, refuses_training
+from bedplate.data.reading.crawled import CrawledDocument
 from bedplate.data.rights.site_files import SiteFiles
 from bedplate.data.rights.step import step
 from bedplate.errors import InputError
@@ -176,6 +177,34 @@ def test_robots_of_a_crawl(tmp_path):
 
 
 def test_real_crawls_are_read_without_end_or_error(shared_data):
-    for path in sorted((shared_data / "warcio_warcs").iterdir()):
-        if path.name.endswith((".warc.gz", ".warc")):
-            assert SiteFiles.read([str(path)]).of("no.such.host") is None
+    paths = sorted((shared_data / "warcio_warcs").rglob("*.warc*"))
+    assert len(paths) > 10
+    for path in paths:
+        assert SiteFiles.read([str(path)]).of("no.such.host") is None
+
+
+def test_what_the_crawl_itself_holds_of_a_site(tmp_path):
+    """Beside the document, so that neither corpus nor table of what was dropped grows by it."""
+    by_file = {"robots.txt": b"User-agent: GPTBot\nDisallow: /x", "ai.txt": b"User-Agent: *\nDisallow: *.pdf"}
+    fates = {}
+    for path in ("/x", "/y", "/z.pdf"):
+        document = CrawledDocument("p", "text", url=f"https://a.org{path}", site_files=by_file)
+        step(RightsConfig())([document])
+        fates[path] = document.columns["opt_out"]
+        assert document.metadata == {}
+    assert fates == {"/x": "robots.txt:GPTBot", "/y": None, "/z.pdf": "ai.txt:GPTBot"}
+    document = CrawledDocument("p", "text", url="https://a.org/x", site_files=by_file)
+    step(RightsConfig(agents=["CCBot"]))([document])
+    assert document.alive
+    # What has been found since counts as well as what the crawler saw, and the other way round.
+    (tmp_path / "a.org.txt").write_text("User-agent: CCBot\nDisallow: /w")
+    for path, found in (("/x", "robots.txt:GPTBot"), ("/w", "robots.txt:CCBot"), ("/y", None)):
+        document = CrawledDocument("p", "text", url=f"https://a.org{path}", site_files=by_file)
+        step(RightsConfig(site_files=[str(tmp_path)], opt_out="mark"))([document])
+        assert document.columns["opt_out"] == found
+
+
+def test_a_file_of_sites_that_is_no_archive(tmp_path):
+    (tmp_path / "robots.txt").write_text("User-agent: *\nDisallow: /\n")
+    with pytest.raises(InputError, match=r"robots\.txt: no WARC file"):
+        SiteFiles.read([str(tmp_path / "robots.txt")])

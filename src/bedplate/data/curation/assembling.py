@@ -6,17 +6,22 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 from bedplate.data.corpus import DROPPED
 from bedplate.data.curate import CurateConfig
-from bedplate.data.curation.earlier import Earlier, earlier_parts
+from bedplate.data.curation.earlier import Earlier, earlier_parts, together
 from bedplate.data.curation.writing import COUNTED, LEFT_OUT, PART
 from bedplate.data.engine.tasks import task_folder
+from bedplate.data.synthetic_share import SyntheticShare
 from bedplate.errors import InputError, InternalError
 
-ADDED_UP = ("read", "kept", "dropped", "failed", "documents", "bytes", "licenses", "languages", "domains", "sources")
+ADDED_UP = (
+    "read", "kept", "dropped", "failed", "documents", "bytes", "licenses", "languages", "domains", "sources",
+    "synthetic",
+)  # fmt: skip
 """Measures that an earlier corpus and what came to it have in common."""
 _MOST_DOMAINS = 1000
 
@@ -82,7 +87,7 @@ def measured(
     read, kept = next(iter(stages.values()))["read"], documents["split"].total()
     if read != kept + dropped.total() + failed.total() or fates.total() != read:
         raise InternalError(f"documents lost: read {read}, kept {kept}, dropped {dropped}, failed {failed}, {fates}")
-    declared = {source.label: source.declared_license for source in config.sources}
+    licenses = _licenses(config, written)
     return {
         "read": read,
         "kept": kept,
@@ -102,6 +107,21 @@ def measured(
                 "bytes": sizes["label"][label],
                 "license": license_,
             }
-            for label, license_ in declared.items()
+            for label, license_ in licenses.items()
         },
+        "synthetic": reduce(together, (part["synthetic"] for part in written), SyntheticShare().measures()),
     }
+
+
+def _licenses(config: CurateConfig, written: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """The licence of each source by its label: as declared, and of those that the documents of earlier corpora first
+    came from, as these say."""
+    declared = {source.label: source.declared_license for source in config.sources if source.corpus is None}
+    found: dict[str, Counter[str]] = {}
+    for part in written:
+        for name in part["fates"]:
+            found.setdefault(name.partition(" ")[2], Counter())
+        for label, license_, count in part["terms"]:
+            found[label][license_] += count
+    carried = {label: ", ".join(sorted(terms)) or "unknown" for label, terms in sorted(found.items())}
+    return {label: license_ for label, license_ in carried.items() if label not in declared} | declared

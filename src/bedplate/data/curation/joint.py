@@ -11,6 +11,7 @@ from typing import Any
 from bedplate.data.curate import CurateConfig
 from bedplate.data.curation.shards import Decision, Shards
 from bedplate.data.deduplicate.config import ClusterConfig, MinHashConfig
+from bedplate.data.deduplicate.pictures import WithoutPictures
 from bedplate.data.engine.tasks import Run
 from bedplate.data.mix.mixing import MixSection
 from bedplate.ledger.stage import resolve
@@ -24,7 +25,7 @@ _DEDUPLICATE = {
 }
 """Section of `deduplicate` -> its joint step, in their order: the cheap ones leave less to the dear ones."""
 _OWN_PREFERENCE = ("substring", "embeddings")
-"""Those that say by themselves which copy stays."""
+"""Those that say by themselves which copy stays, and that don't get to see documents with pictures."""
 _INDEXED = ("exact", "minhash")
 
 
@@ -43,7 +44,9 @@ def joint_steps(config: CurateConfig, earlier: Path | None = None) -> list[Joint
     for section, function in _DEDUPLICATE.items():
         if (wanted := getattr(config.deduplicate, section)) is not None:
             step = resolve(function)
-            if section not in _OWN_PREFERENCE:
+            if section in _OWN_PREFERENCE:
+                step = functools.partial(_without_pictures, step)
+            else:
                 step = functools.partial(step, keep=config.deduplicate.keep)
             if earlier is not None and section in _INDEXED:
                 step = functools.partial(step, earlier=earlier)
@@ -54,6 +57,12 @@ def joint_steps(config: CurateConfig, earlier: Path | None = None) -> list[Joint
         mixture = MixSection(config.mix, config.validation)
         steps.append(JointStep("mix", resolve("bedplate.data.mix.mixing:mix"), mixture))
     return steps
+
+
+def _without_pictures(
+    step: Callable[[Shards, Any, Run], Decision], shards: Shards, config: object, run: Run
+) -> Decision:
+    return step(WithoutPictures.of(shards), config, run)
 
 
 def _clusters(minhash: MinHashConfig | None, shards: Shards, config: ClusterConfig, run: Run) -> Decision:

@@ -43,8 +43,9 @@ def map_piece(arguments: dict[str, Any], folder: Path) -> dict[str, Any]:
         Journal(folder) as journal,
         ParquetTable(folder, name, shard_schema(columns), single=True, group_bytes=BATCH_BYTES) as table,
     ):
+        label = mapper.source.label
         for document in mapper.documents(journal):
-            table.add(row_of(document, mapper.source, columns))
+            table.add(row_of(document, label, columns))
     return {"stages": {name: counts.measures() for name, counts in mapper.counts.items()}}
 
 
@@ -159,7 +160,7 @@ class _Mapper:
 
 def _files_alone(source: Source, piece: Piece) -> list[Piece]:
     """The piece file by file, so that one that ends the process takes no other with it."""
-    if len(piece.files) == 1 or source.git is not None or source.id_field is not None:
+    if len(piece.files) == 1 or source.git is not None:
         return [piece]
     return [Piece((file,), file.bytes) for file in piece.files]
 
@@ -185,7 +186,7 @@ def _guarded(step: Step, documents: list[Document]) -> None:
 
 def _copy(document: Document) -> Document:
     twin = copy.copy(document)
-    twin.columns, twin.metadata = dict(document.columns), copy.deepcopy(document.metadata)
+    twin.columns, twin.metadata = dict(document.columns), dict(document.metadata)
     return twin
 
 

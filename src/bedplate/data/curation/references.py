@@ -77,6 +77,12 @@ def resolved(config: CurateConfig, inputs: Mapping[str, Artefact | list[Artefact
         if filters:
             raise _unused("filter", f"`classify`, as {{COLUMN: {{filter: {next(iter(filters))}}}}}")
         update["classify"] = classify
+    for column, classifier in (update.get("classify") or config.classify or {}).items():
+        if _may_be_an_input(classifier.filter):
+            raise InputError(
+                f"curate: classify.{column}: {classifier.filter!r} is neither an input `filter` nor a folder",
+                "Name a stage that makes a filter in the inputs too, `filter: NAME`, or give a filter's folder.",
+            )
     if config.extract is None and any(source.place in PAGES for source in config.sources):
         update["extract"] = ExtractConfig()
     return config.model_copy(update=update)
@@ -84,6 +90,11 @@ def resolved(config: CurateConfig, inputs: Mapping[str, Artefact | list[Artefact
 
 def _many(given: Artefact | list[Artefact] | None) -> list[Artefact]:
     return [] if given is None else given if isinstance(given, list) else [given]
+
+
+def _may_be_an_input(name: str) -> bool:
+    """Whether it is the name of an artefact among the inputs, for all that can be told without them."""
+    return Path(name).name == name and not Path(name).exists()
 
 
 def _named(section: PerplexityConfig | None, field: str, artefact: Artefact) -> PerplexityConfig:
@@ -99,7 +110,8 @@ def _paths(config: CurateConfig) -> Iterator[str | None]:
     if config.signals is not None and config.signals.perplexity is not None:
         yield config.signals.perplexity.model
     for classifier in (config.classify or {}).values():
-        yield classifier.filter
+        if not _may_be_an_input(classifier.filter):
+            yield classifier.filter
     if config.deduplicate.embeddings is not None:
         yield config.deduplicate.embeddings.encoder
     if config.rights is not None:

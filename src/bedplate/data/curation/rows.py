@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from bedplate.data.corpus import CORPUS_SCHEMA, DROPPED_SCHEMA
+from bedplate.data.corpus import CORPUS_SCHEMA, DROPPED_SCHEMA, identity
 from bedplate.data.documents import Document
-from bedplate.data.source import Source
 
 EXCERPT = 300
 """Characters kept of a document that was left out."""
@@ -26,8 +25,8 @@ def shard_schema(columns: Mapping[str, str]) -> dict[str, str]:
     return SHARD_SCHEMA | {name: kind for name, kind in columns.items() if name not in SHARD_SCHEMA}
 
 
-def row_of(document: Document, source: Source, columns: Mapping[str, str]) -> dict[str, Any]:
-    """A shard's row. What was left out before it had a text has no id, sha256 or bytes of UTF-8."""
+def row_of(document: Document, label: str, columns: Mapping[str, str]) -> dict[str, Any]:
+    """A shard's row; label: its source's. What was left out before it had a text has no id, sha256 or bytes of UTF-8."""
     text, data = document.text, None
     if text is not None:
         data = text.encode(errors="surrogatepass")
@@ -35,11 +34,12 @@ def row_of(document: Document, source: Source, columns: Mapping[str, str]) -> di
     excerpt = None
     if not document.alive and text and document.stage not in CONFIDENTIAL:
         excerpt = clean(text[:EXCERPT])
+    picture, images = _picture(document)
     row = {
-        "id": digest[:24] if digest else None,
+        "id": identity(digest, picture)[:24] if digest else None,
         "text": text if document.alive else None,
         "source": clean(document.source),
-        "label": document.label or source.label,
+        "label": document.label or label,
         "url": clean(document.url),
         "domain": domain_of(document.url),
         "title": clean(document.title),
@@ -50,9 +50,11 @@ def row_of(document: Document, source: Source, columns: Mapping[str, str]) -> di
         "sha256": digest,
         "offset": document.offset,
         "record_sha256": document.record_sha256,
-        "group": clean(document.group),
+        "group": clean(document.group) or (picture and f"picture {picture}"),
         "synthetic": clean(document.synthetic),
         "metadata": clean(json.dumps(document.metadata, ensure_ascii=False)) if document.metadata else None,
+        "picture": picture,
+        "images": clean(images),
         "status": document.status,
         "stage": document.stage,
         "reason": document.reason,
@@ -61,6 +63,16 @@ def row_of(document: Document, source: Source, columns: Mapping[str, str]) -> di
     }
     # What came out of a corpus brings its split, cluster and copies along.
     return row | {n: document.columns.get(n) for n in ("split", "cluster", "copies", *columns) if n not in row}
+
+
+def _picture(document: Document) -> tuple[str | None, str | None]:
+    """The hash of its picture, and where its pictures are. What came out of a corpus brings both along."""
+    if not document.images:
+        carried = (document.columns.get(name) for name in ("picture", "images"))
+        picture, images = (None if value is None else str(value) for value in carried)
+        return picture, images
+    found = document.metadata.get("picture", {}).get("sha256")
+    return found, json.dumps(document.images, ensure_ascii=False)
 
 
 def clean(text: str | None) -> str | None:

@@ -22,5 +22,9 @@ class Step(Protocol):
         ...
 
     def __call__(self, documents: list[Document]) -> None:
-        """Look at some documents, all of them alive. What one gets doesn't depend on which others are there."""
+        """Look at some documents, all of them alive. What one gets doesn't depend on which others are there.
+
+        What is nested in a document's metadata is replaced, never changed in place: were the step to break, the
+        document is to be as it was.
+        """
         ...

@@ -31,6 +31,10 @@ def make_steps(config: CurateConfig, carried: Mapping[str, str]) -> list[Step]:
             # Rules are on columns: those that are there by then.
             more = (dict(carried) | columns_of(made),) if section == "filters" else ()
             made.append(resolve(maker)(wanted, *more))
+    if config.deduplicate.images is not None:
+        from bedplate.data.deduplicate.images import from_sources, step
+
+        made.append(step(config.deduplicate.images, from_sources(config.sources)))
     return made
 
 

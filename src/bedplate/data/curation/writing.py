@@ -13,6 +13,7 @@ from bedplate.data.curation.rows import EXCERPT
 from bedplate.data.curation.shards import COLUMNS, TEXTS, VERDICTS, Shards
 from bedplate.data.curation.splitting import split_of_row
 from bedplate.data.engine.tasks import task_folder
+from bedplate.data.synthetic_share import SyntheticShare
 
 PART, LEFT_OUT = "part.parquet", "dropped.parquet"
 COUNTED = ("split", "license", "language", "label")
@@ -22,7 +23,8 @@ def write_shard(arguments: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Write `part.parquet` and `dropped.parquet` of one shard. arguments: shards, shard, names (of the joint steps),
     columns (the steps' own), validation.
 
-    Measures: documents and bytes by each column of COUNTED, documents by domain.
+    Measures: documents and bytes by each column of COUNTED, documents by domain, by label and licence, and those that
+    a model wrote.
     """
     shards, shard, columns = arguments["shards"], arguments["shard"], arguments["columns"]
     decided = _Decided(shards, shard, arguments["names"])
@@ -42,8 +44,8 @@ def write_shard(arguments: dict[str, Any], folder: Path) -> dict[str, Any]:
                 left_out.add(row)
                 count.left_out(row)
             else:
-                if not row["split"] or "cluster" in decided.columns.get(number, {}):
-                    row["split"] = split_of_row(row, arguments["validation"])
+                clustered = "cluster" in decided.columns.get(number, {})
+                row["split"] = split_of_row(row, arguments["validation"], clustered=clustered)
                 row["copies"] = row.get("copies") or 1
                 kept.add(row)
                 count.kept(row)
@@ -106,6 +108,8 @@ class _Counts:
         self._bytes = {name: Counter[str]() for name in COUNTED}
         self._domains: Counter[str] = Counter()
         self._fates = Counter[tuple[str, str]]()
+        self._terms = Counter[tuple[str, str]]()
+        self._synthetic = SyntheticShare()
 
     def kept(self, row: dict[str, Any]) -> None:
         for name in COUNTED:
@@ -115,6 +119,8 @@ class _Counts:
         if row["domain"]:
             self._domains[row["domain"]] += 1
         self._fates[row["label"], "kept"] += 1
+        self._terms[row["label"], row["license"] or "unknown"] += 1
+        self._synthetic.add(row["synthetic"], row["split"], row["bytes"])
 
     def left_out(self, row: dict[str, Any]) -> None:
         self._fates[row["label"], row["status"]] += 1
@@ -124,5 +130,7 @@ class _Counts:
             "documents": {name: dict(counter) for name, counter in self._documents.items()},
             "bytes": {name: dict(counter) for name, counter in self._bytes.items()},
             "domains": dict(self._domains.most_common()),
+            "terms": [[label, license, n] for (label, license), n in sorted(self._terms.items())],
+            "synthetic": self._synthetic.measures(),
             "fates": {" ".join((fate, label)): n for (label, fate), n in sorted(self._fates.items())},
         }

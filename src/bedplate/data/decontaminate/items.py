@@ -18,7 +18,7 @@ from bedplate.tasks.item import FEWSHOT_DELIMITER, MultipleChoice
 _PARAGRAPHS = (".txt", ".md")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class EvaluationItem:
     """One item. passages: the texts that give it away, each by itself: its question, its right answer."""
 

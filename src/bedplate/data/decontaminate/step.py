@@ -10,8 +10,8 @@ from typing import Any
 from bedplate.data.decontaminate.config import DecontaminateConfig
 from bedplate.data.decontaminate.index import EvaluationIndex, Match
 from bedplate.data.decontaminate.items import evaluation_items
-from bedplate.data.deduplicate.substring_words import LONGEST
 from bedplate.data.documents import Document
+from bedplate.data.words import LONGEST
 
 NAME = "decontaminate"
 BY, NGRAMS, ITEMS = "contaminated_by", "contamination_ngrams", "contaminated_items"

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from bedplate.data.deduplicate.components import unique
+from bedplate.data.deduplicate.components import LinkWriter
 from bedplate.data.deduplicate.index import SIGNATURES
-from bedplate.data.deduplicate.runs import I64, Part, expanded, groups, read_range, take
+from bedplate.data.deduplicate.runs import I64, Part, expanded, groups, light, of_key, read_range, take
 from bedplate.data.deduplicate.shingles import U32
 from bedplate.data.deduplicate.signatures import agreement
 
@@ -22,26 +22,43 @@ _BATCH = 1 << 14
 """Documents whose signatures are held at once; a larger bucket is cut, each piece beginning with the bucket's first."""
 
 
-def bucket_links(parts: Sequence[Part], first: int, end: int, threshold: float | None) -> tuple[I64, int]:
-    """Links [E, 2] between rows that share a key in [first, end), and how many meetings were looked at.
+def bucket_links(parts: Sequence[Part], first: int, end: int, threshold: float | None, out: LinkWriter) -> int:
+    """Write links between rows that share a key in [first, end); gives how many meetings were looked at.
 
     In a bucket every document is linked to the first one, so that links grow with documents and not with pairs.
     threshold: link only where the signatures' agreement reaches it; those like the first are put aside, and the rest
     is tried anew, up to ROUNDS times. None: link all.
     """
+    met = 0
+    for begin, stop in light(parts, first, end):
+        for members, bucket in _streamed(parts, begin) if stop - begin == 1 else _loaded(parts, begin, stop):
+            met += len(members) - int(bucket[-1]) - 1
+            if threshold is None:
+                heads = members[np.searchsorted(bucket, bucket)]
+                links = np.stack([heads, members], axis=1)
+                out.add(links[heads != members])
+            else:
+                for links in _alike(parts, members, bucket, threshold):
+                    out.add(links)
+    return met
+
+
+def _loaded(parts: Sequence[Part], first: int, end: int) -> Iterator[tuple[I64, I64]]:
     keys, _, rows = read_range(parts, first, end)
     begins, sizes = groups(keys, keys[:0])
     del keys
-    found, met = [np.empty((0, 2), dtype=np.int64)], 0
-    for members, bucket in _batches(rows, begins, sizes):
-        met += len(members) - int(bucket[-1]) - 1
-        if threshold is None:
-            heads = members[np.searchsorted(bucket, bucket)]
-            links = np.stack([heads, members], axis=1)
-            found.append(links[heads != members])
-        else:
-            found.extend(_alike(parts, members, bucket, threshold))
-    return unique(np.concatenate(found)), met
+    yield from _batches(rows, begins, sizes)
+
+
+def _streamed(parts: Sequence[Part], key: int) -> Iterator[tuple[I64, I64]]:
+    """One bucket, too large to be held: its first document with some of the others, again and again."""
+    head: I64 | None = None
+    for _, rows in of_key(parts, key):
+        if head is None:
+            head, rows = rows[:1], rows[1:]
+        for at in range(0, len(rows), _BATCH - 1):
+            members = np.concatenate([head, rows[at : at + _BATCH - 1]])
+            yield members, np.zeros(len(members), dtype=np.int64)
 
 
 def _batches(rows: I64, begins: I64, sizes: I64) -> Iterator[tuple[I64, I64]]:

@@ -9,22 +9,26 @@ import numpy as np
 import numpy.typing as npt
 
 I64 = npt.NDArray[np.int64]
+U32 = npt.NDArray[np.uint32]
 
 BLOCK = 1 << 18
 """Links that are worked on at once."""
+FILE = 1 << 19
+"""Links that are held before they are written: 16 bytes each, and three times that while they are sorted."""
 
 
 class Components:
-    """Components over known nodes: 16 bytes for each, whatever the number of links."""
+    """Components over known nodes, fewer than 2**32: 12 bytes for each, whatever the number of links."""
 
     def __init__(self, nodes: I64) -> None:
         """nodes: every number that a link will have, sorted, each once."""
         self.nodes = nodes
-        self._parent = np.arange(len(nodes), dtype=np.int64)
+        self._parent = np.arange(len(nodes), dtype=np.uint32)
 
     def link(self, ones: I64, others: I64) -> None:
         """Join ones[i] with others[i]. In whatever order links come, the components are the same."""
-        a, b = np.searchsorted(self.nodes, ones), np.searchsorted(self.nodes, others)
+        a = np.searchsorted(self.nodes, ones).astype(np.uint32)
+        b = np.searchsorted(self.nodes, others).astype(np.uint32)
         while len(a):
             a, b = self._roots(a), self._roots(b)
             apart = a != b
@@ -33,14 +37,14 @@ class Components:
             # circle arises; what is linked still ends up apart where a root had several, hence again.
             np.minimum.at(self._parent, np.maximum(a, b), np.minimum(a, b))
 
-    def labels(self) -> I64:
-        """For each node, the place of the least node that it hangs together with: int64 [nodes]."""
+    def labels(self) -> U32:
+        """For each node, the place of the least node that it hangs together with: uint32 [nodes]."""
         for first in range(0, len(self.nodes), BLOCK):
             here = slice(first, first + BLOCK)
             self._parent[here] = self._roots(self._parent[here])
         return self._parent
 
-    def _roots(self, at: I64) -> I64:
+    def _roots(self, at: U32) -> U32:
         # Every node is hung below its grandparent until that changes nothing. A long chain can only have come of one
         # call of `link`, whose nodes are all here, so that its length halves each time.
         while True:
@@ -51,19 +55,57 @@ class Components:
             self._parent[at] = top
 
 
-def components(files: Sequence[Path]) -> tuple[I64, I64]:
+class LinkWriter:
+    """Writes links as `links-00000.npy` and so on, int64 [E, 2], each once within a file."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._held: list[I64] = []
+        self._count = self._files = 0
+        self.written = 0
+        """Links so far."""
+
+    def add(self, links: I64) -> None:
+        """Some links [E, 2]."""
+        self._held.append(links)
+        self._count += len(links)
+        if self._count >= FILE:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is held. Call it at the end."""
+        if self._count:
+            links = unique(np.concatenate(self._held))
+            np.save(self._folder / f"links-{self._files:05d}.npy", links)
+            self._files += 1
+            self.written += len(links)
+        self._held, self._count = [], 0
+
+
+def link_files(folders: Sequence[Path]) -> list[Path]:
+    """The files of links in folders, in order."""
+    return [path for folder in folders for path in sorted(folder.glob("links-*.npy"))]
+
+
+def components(files: Sequence[Path]) -> tuple[I64, U32]:
     """The nodes of links (sorted), and for each the place of the least one of its component.
 
-    files: .npy of links, int64 [E, 2]. Memory: 16 bytes for each document that has a link, and about as much again
-    while they are collected.
+    files: .npy of links, int64 [E, 2]. Memory: 12 bytes for each document that has a link, and up to 24 while they are
+    collected.
     """
-    nodes = np.empty(0, dtype=np.int64)
+    sorted_ones: list[I64] = []  # each at least twice as long as the next, so that few are merged often
     for links in _blocks(files):
-        nodes = np.union1d(nodes, links)
-    found = Components(nodes)
+        sorted_ones.append(np.unique(links))
+        while len(sorted_ones) > 1 and len(sorted_ones[-2]) < 2 * len(sorted_ones[-1]):
+            last = sorted_ones.pop()
+            sorted_ones[-1] = np.union1d(sorted_ones[-1], last)
+    while len(sorted_ones) > 1:
+        last = sorted_ones.pop()
+        sorted_ones[-1] = np.union1d(sorted_ones[-1], last)
+    found = Components(sorted_ones[0] if sorted_ones else np.empty(0, dtype=np.int64))
     for links in _blocks(files):
         found.link(links[:, 0], links[:, 1])
-    return nodes, found.labels()
+    return found.nodes, found.labels()
 
 
 def unique(links: I64) -> I64:
@@ -76,6 +118,6 @@ def unique(links: I64) -> I64:
 
 def _blocks(files: Sequence[Path]) -> Iterable[I64]:
     for path in files:
-        links = np.load(path)
+        links = np.load(path, mmap_mode="r")
         for first in range(0, len(links), BLOCK):
-            yield links[first : first + BLOCK]
+            yield np.array(links[first : first + BLOCK])

@@ -21,7 +21,7 @@ FINEWEB = (14, 8)
 
 
 class ExactConfig(Config):
-    """Documents with the same text."""
+    """Documents with the same text; of those with pictures, the same text and the very same picture."""
 
     normalise: bool = Field(
         False,
@@ -43,7 +43,8 @@ class ShingleConfig(Config):
 
 
 class MinHashConfig(ShingleConfig):
-    """Documents that share most of their shingles, found by MinHash and banding (Broder 1997; Leskovec et al.)."""
+    """Documents that share most of their shingles, found by MinHash and banding (Broder 1997; Leskovec et al.). Those
+    with pictures are left alone: of two pictures with one caption neither is a copy."""
 
     bands: int | None = Field(None, ge=1, le=512, description="Bands of a signature; with `rows`. Without either, 14.")
     rows: int | None = Field(None, ge=1, le=64, description="Hashes in a band; with `bands`. Without either, 8.")
@@ -83,7 +84,7 @@ class MinHashConfig(ShingleConfig):
 
 
 class ClusterConfig(ShingleConfig):
-    """Which documents must share a split: those that are alike, and those of one group."""
+    """Which documents must share a split: those that are alike, and those of one group or with one picture."""
 
     threshold: float = Field(
         0.5, gt=0, lt=1, description="Jaccard similarity from which documents are in one cluster and so in one split."
@@ -91,7 +92,7 @@ class ClusterConfig(ShingleConfig):
 
 
 class ImagesConfig(Config):
-    """Documents with one picture each, whose pictures look the same."""
+    """Documents with one picture each, whose pictures look the same, whatever their captions say."""
 
     distance: int = Field(4, ge=0, le=15, description="Bits of 64 in which two pictures' perceptual hashes may differ.")
     largest_pixels: int = Field(
@@ -102,10 +103,16 @@ class ImagesConfig(Config):
 class DeduplicateConfig(Config):
     """Which copies to leave out, and which one of them stays."""
 
-    exact: ExactConfig | None = Field(None, description="Same text.")
-    minhash: MinHashConfig | None = Field(None, description="Most shingles in common.")
-    substring: SubstringConfig | None = Field(None, description="Long passages in common.")
-    embeddings: SemanticConfig | None = Field(None, description="Embeddings close to one another.")
+    exact: ExactConfig | None = Field(None, description="Same text, and same picture where there is one.")
+    minhash: MinHashConfig | None = Field(
+        None, description="Most shingles in common. Leaves documents with pictures alone."
+    )
+    substring: SubstringConfig | None = Field(
+        None, description="Long passages in common. Leaves documents with pictures alone."
+    )
+    embeddings: SemanticConfig | None = Field(
+        None, description="Embeddings close to one another. Leaves documents with pictures alone."
+    )
     images: ImagesConfig | None = Field(None, description="Pictures that look the same.")
     keep: Keep = Field(
         "first",

@@ -1,4 +1,4 @@
-"""What deciding between copies needs of every document, as arrays beside its keys: its hash, and its rank."""
+"""What deciding between copies needs of every document, as arrays beside its keys: its id, its hash, and its rank."""
 
 from __future__ import annotations
 
@@ -12,15 +12,19 @@ from typing import IO, TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from bedplate.data.corpus import identity
 from bedplate.data.curation.shards import Shards
 from bedplate.data.deduplicate import preference
 from bedplate.data.deduplicate.config import Keep
+from bedplate.data.deduplicate.pictures import PICTURE
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+ID = "id.npy"
+"""uint8 [rows, 12], the digits of the document's id; zeros for one that was left out."""
 SHA256 = "sha256.npy"
-"""uint8 [rows, 32], of the text as it is now; zeros for a document that was left out."""
+"""uint8 [rows, 32], the `identity` of the text as it is now and the picture; zeros for a document that was left out."""
 RANK = "rank.npy"
 """int64 [rows]: among copies the least stays."""
 
@@ -28,12 +32,13 @@ RANK = "rank.npy"
 @dataclass(frozen=True)
 class Texts:
     """Some documents of a shard: their rows within it [N], their texts as UTF-8, of which document i has
-    offsets[i] to offsets[i + 1], and the SHA-256 of each, uint8 [N, 32]."""
+    offsets[i] to offsets[i + 1], their identities, uint8 [N, 32], and their pictures' hashes."""
 
     rows: npt.NDArray[np.int64]
     utf8: npt.NDArray[np.uint8]
     offsets: npt.NDArray[np.int64]
     sha256: npt.NDArray[np.uint8]
+    pictures: list[str | None]
 
 
 class ArrayWriter:
@@ -71,17 +76,25 @@ class ArrayWriter:
 def written(shards: Shards, shard: int, keep: Keep, folder: Path) -> Iterator[Texts]:
     """The documents of a shard that nothing has left out yet, some at a time, while their facts are written."""
     count = shards.rows(shard)
+    ids = ArrayWriter(folder / ID, (count, 12), np.uint8)
     hashes = ArrayWriter(folder / SHA256, (count, 32), np.uint8)
     ranked = ArrayWriter(folder / RANK, (count,), np.int64)
-    for rows, batch in shards.read(shard, ["text", *preference.COLUMNS[keep]]):
+    for rows, batch in shards.read(shard, ["text", "id", PICTURE, *preference.COLUMNS[keep]]):
         text, offsets = _utf8(batch.column("text"))
         view = text.data
         ends = offsets.tolist()
         digests = [hashlib.sha256(view[a:b]).digest() for a, b in pairwise(ends)]
+        pictures = batch.column(PICTURE).to_pylist()
+        for i, picture in enumerate(pictures):
+            if picture is not None:
+                digests[i] = bytes.fromhex(identity(digests[i].hex(), picture))
         sha256 = np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(-1, 32)
+        names = bytes.fromhex("".join(batch.column("id").to_pylist()))
+        ids.put(rows, np.frombuffer(names, dtype=np.uint8).reshape(-1, 12))
         hashes.put(rows, sha256)
         ranked.put(rows, preference.ranks(batch, np.diff(offsets), keep))
-        yield Texts(rows, text, offsets, sha256)
+        yield Texts(rows, text, offsets, sha256, pictures)
+    ids.close()
     hashes.close()
     ranked.close()
 

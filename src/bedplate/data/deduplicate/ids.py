@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bedplate.data.corpus import ParquetTable
 from bedplate.data.curation.shards import VERDICTS, Decision, Shards
 from bedplate.data.deduplicate import index, verdicts
-from bedplate.data.deduplicate.facts import SHA256, ArrayWriter
-from bedplate.data.deduplicate.runs import Part, RunWriter, expanded, groups, key_count, ranges, read_range
-from bedplate.data.deduplicate.verdicts import MEMBERS, Rows
+from bedplate.data.deduplicate.facts import ID, RANK, ArrayWriter
+from bedplate.data.deduplicate.runs import Part, RunWriter, key_count, ranges, take
+from bedplate.data.deduplicate.verdicts import Rows
 from bedplate.data.engine.tasks import Run, Task, perform, task_folder
 from bedplate.errors import InputError, UserError
 
@@ -22,14 +23,14 @@ REASON = "duplicate_id"
 SETTINGS: dict[str, Any] = {}
 """What an index of ids depends on."""
 _LONGEST = 200
+_VERDICT = {"row": "int32", "reason": "string", "detail": "string", "other": "string"}
 
 
 def run_it(shards: Shards, labels: Sequence[str], run: Run, *, earlier: Path | None = None) -> Decision:
     """Drop every document whose id (`metadata["id"]`) a document before it in the same source has: `duplicate_id`.
 
     labels: the sources that have an `id_field`. A first one that another stage left out counts too, so that what is
-    dropped depends on the sources alone. earlier: the index of a corpus that was there before. Memory: 60 bytes for
-    each document of a range of keys, of which there are about half a million.
+    dropped depends on the sources alone. earlier: the index of a corpus that was there before. Memory: as `exact`.
     """
     before = _earlier(earlier)
     arguments = {"shards": shards, "labels": frozenset(labels)}
@@ -38,9 +39,10 @@ def run_it(shards: Shards, labels: Sequence[str], run: Run, *, earlier: Path | N
     rows = Rows.of(shards, run.folder / "ids-keys", before)
     cuts = ranges(key_count(rows.all))
     tasks = [Task(i, {"rows": rows, "first": first, "end": end}) for i, (first, end) in enumerate(cuts)]
-    found = perform("ids-groups", f"{__name__}:find_groups", tasks, run)
+    found = perform("ids-groups", "bedplate.data.deduplicate.exact:find_groups", tasks, run)
     folders = [task_folder(run.folder / "ids-groups", i) for i in range(len(cuts))]
-    tasks = [Task(i, {"shards": shards, "part": part, "members": folders}) for i, part in enumerate(rows.shards)]
+    files = [path for folder in folders for path in sorted(folder.glob("members-*.npy"))]
+    tasks = [Task(i, {"shards": shards, "shard": i, "rows": rows, "members": files}) for i in range(shards.count)]
     said = perform("ids", f"{__name__}:write_verdicts", tasks, run)
     measures = verdicts.summed(said, sum(f["groups"] for f in found), max((f["largest"] for f in found), default=0))
     return Decision(run.folder / "ids", measures)
@@ -57,75 +59,60 @@ def _earlier(folder: Path | None) -> tuple[Part, ...]:
 
 
 def write_keys(arguments: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The task of a shard: the hashes of its documents' ids, and of their texts."""
+    """The task of a shard: the hashes of its documents' own ids, and what these documents are called here."""
     shards, shard = arguments["shards"], arguments["shard"]
     labels: frozenset[str] = arguments["labels"]
     writer = RunWriter(folder, wide=True)
-    hashes = ArrayWriter(folder / SHA256, (shards.rows(shard), 32), np.uint8)
-    for numbers, batch in shards.read(shard, ["label", "metadata", "sha256"], alive=False):
-        rows, keys, texts = [], [], []
-        columns = (batch.column(name).to_pylist() for name in ("label", "metadata", "sha256"))
-        for row, label, metadata, sha256 in zip(numbers.tolist(), *columns, strict=True):
+    names = ArrayWriter(folder / ID, (shards.rows(shard), 12), np.uint8)
+    ArrayWriter(folder / RANK, (shards.rows(shard),), np.int64).close()  # all alike: the first of them stays
+    for numbers, batch in shards.read(shard, ["label", "metadata", "id"], alive=False):
+        rows, keys, called = [], [], []
+        columns = (batch.column(name).to_pylist() for name in ("label", "metadata", "id"))
+        for row, label, metadata, name in zip(numbers.tolist(), *columns, strict=True):
             if label in labels and (own := _id(metadata)) is not None:
                 rows.append(row)
                 key = f"{len(label)} {label}{own}".encode("utf-8", "surrogatepass")
                 keys.append(hashlib.blake2b(key, digest_size=16).digest())
-                texts.append(bytes.fromhex(sha256) if sha256 else bytes(32))
+                called.append(bytes.fromhex(name) if name else bytes(12))
         if rows:
             some = np.array(rows, dtype=np.int64)
             halves = np.frombuffer(b"".join(keys), dtype="<u8").reshape(-1, 2)
             writer.add(halves[:, 0], some, halves[:, 1])
-            hashes.put(some, np.frombuffer(b"".join(texts), dtype=np.uint8).reshape(-1, 32))
+            names.put(some, np.frombuffer(b"".join(called), dtype=np.uint8).reshape(-1, 12))
     writer.flush()
-    hashes.close()
+    names.close()
     return {}
 
 
-def find_groups(arguments: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The task of a range of keys: which documents have the same id, and which of them is the first."""
-    rows: Rows = arguments["rows"]
-    keys, low, at = read_range(rows.all, arguments["first"], arguments["end"], wide=True)
-    places, labels = expanded(*groups(keys, low))
-    at = at[places]
-    order = np.argsort(at)
-    number, largest = verdicts.decide(at[order], labels[order], np.zeros_like(at), rows.all, folder / MEMBERS)
-    return {"groups": number, "largest": largest}
-
-
 def write_verdicts(arguments: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The task of a shard: which of its documents go. `other` is that of the first, where that has a text."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    part, shards = arguments["part"], arguments["shards"]
-    shard = int(part.folder.name)
-    alive = shards.alive(shard)
-    found = verdicts.members(arguments["members"], part)
-    lost = {
-        int(member["row"]) - part.start: bytes(member["sha256"][:12]).hex() if member["sha256"].any() else None
-        for member in found[found["row"] != found["kept"]]
-        if alive[int(member["row"]) - part.start]
-    }
-    if lost:
-        table = {
-            "row": pa.array(list(lost), pa.int32()),
-            "reason": pa.array([REASON] * len(lost)),
-            "detail": pa.array(_details(shards, shard, lost), pa.string()),
-            "other": pa.array(list(lost.values()), pa.string()),
-        }
-        pq.write_table(pa.table(table), folder / VERDICTS)
-    return {"read": int(alive.sum()), "dropped": {REASON: len(lost)} if lost else {}}
+    """The task of a shard: which of its documents go. `other` is the first, where that has a text."""
+    rows, shards, shard = arguments["rows"], arguments["shards"], arguments["shard"]
+    part, alive = rows.shards[shard], shards.alive(shard)
+    dropped = 0
+    with ParquetTable(folder, VERDICTS.removesuffix(".parquet"), _VERDICT, single=True) as table:
+        metadata = _metadata(shards, shard)
+        for _, _, found in verdicts.members(arguments["members"], part):
+            lost = found[(found["row"] != found["kept"]) & alive[found["row"] - part.start]]
+            if not len(lost):
+                continue
+            others = take(rows.all, ID, np.ascontiguousarray(lost["kept"]))
+            for row, other in zip((lost["row"] - part.start).tolist(), others, strict=True):
+                own = next(text for number, text in metadata if number == row)
+                detail = f"the id {_shown(own)} was there before"
+                name = other.tobytes().hex() if other.any() else None
+                table.add({"row": row, "reason": REASON, "detail": detail, "other": name})
+            dropped += len(lost)
+    return {"read": int(alive.sum()), "dropped": {REASON: dropped} if dropped else {}}
 
 
-def _details(shards: Shards, shard: int, rows: dict[int, str | None]) -> list[str]:
-    """What is said of rows of a shard, which are in order."""
-    said = []
+def _metadata(shards: Shards, shard: int) -> Iterator[tuple[int, str | None]]:
     for numbers, batch in shards.read(shard, ["metadata"], alive=False):
-        for row, metadata in zip(numbers.tolist(), batch.column("metadata"), strict=True):
-            if row in rows:
-                own = (_id(metadata.as_py()) or "")[:_LONGEST].encode("utf-8", "replace").decode()
-                said.append(f"the id {own!r} was there before")
-    return said
+        for number, metadata in zip(numbers.tolist(), batch.column("metadata"), strict=True):
+            yield number, metadata.as_py()
+
+
+def _shown(metadata: str | None) -> str:
+    return repr((_id(metadata) or "")[:_LONGEST].encode("utf-8", "replace").decode())
 
 
 def _id(metadata: str | None) -> str | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +17,33 @@ import numpy as np
 
 from bedplate.data.curation.shards import Decision, Shards
 from bedplate.data.deduplicate import verdicts
-from bedplate.data.deduplicate.components import components, unique
+from bedplate.data.deduplicate.components import LinkWriter
 from bedplate.data.deduplicate.config import ImagesConfig, Keep
 from bedplate.data.deduplicate.facts import ArrayWriter, written
-from bedplate.data.deduplicate.runs import I64, U64, RunWriter, expanded, groups, key_count, ranges, read_range, take
+from bedplate.data.deduplicate.runs import (
+    I64,
+    U64,
+    RunWriter,
+    expanded,
+    groups,
+    key_count,
+    light,
+    of_key,
+    ranges,
+    read_range,
+    take,
+)
 from bedplate.data.deduplicate.shingles import mixed
 from bedplate.data.deduplicate.verdicts import MEMBERS, Rows
 from bedplate.data.documents import Document
 from bedplate.data.engine.tasks import Run, Task, perform, task_folder
 from bedplate.data.extra import require
+from bedplate.data.reading import root
+from bedplate.data.reading.files import SourceFile
+from bedplate.data.source import Source
 
+_MINHASH = "bedplate.data.deduplicate.minhash"
 HASHES = "hashes.npy"
-LINKS = "links.npy"
 COLUMN = "image_hash"
 BITS = 64
 SIDE = 32
@@ -71,7 +86,7 @@ def perceptual_hash(data: bytes, largest_pixels: int) -> int | None:
 class ImageHashes:
     """The step that gives documents their `image_hash`: 16 hex digits, or null."""
 
-    name = "images"
+    name = "image_hashes"
     columns: Mapping[str, str] = {COLUMN: "string"}
 
     def __init__(self, config: ImagesConfig, load: Loader) -> None:
@@ -79,11 +94,15 @@ class ImageHashes:
         self._load = load
 
     def __call__(self, documents: list[Document]) -> None:
-        """The hash of the picture of each document that has exactly one: one of several says too little of it."""
+        """The hash of the picture of each document that has exactly one: one of several says too little of it. What
+        came out of a corpus, without its pictures, keeps the hash that it has."""
         for document in documents:
             data = self._picture(document)
             value = None if data is None else perceptual_hash(data, self._config.largest_pixels)
-            document.columns[COLUMN] = None if value is None else f"{value:016x}"
+            if value is not None:
+                document.columns[COLUMN] = f"{value:016x}"
+            else:
+                document.columns.setdefault(COLUMN, None)
 
     def _picture(self, document: Document) -> bytes | None:
         if (document.content_type or "").startswith("image/") and document.data is not None:
@@ -97,8 +116,27 @@ class ImageHashes:
 
 
 def step(config: ImagesConfig, load: Loader | None = None) -> ImageHashes:
-    """The step. load(document, path): the bytes of a picture that a document names; without it, of the file there."""
+    """The step. load(document, path): the bytes of a picture that a document names, or OSError; without it, of the file
+    there."""
     return ImageHashes(config, load or (lambda _, path: Path(path).read_bytes()))
+
+
+def from_sources(sources: Sequence[Source]) -> Loader:
+    """What reads the pictures of documents out of the sources that they came from, here or where fsspec fetches them.
+
+    It raises OSError for a document of none of them, as one that comes out of a corpus.
+    """
+    folders = {source.label: source for source in sources if source.image_text is not None}
+
+    def load(document: Document, path: str) -> bytes:
+        source = folders.get(document.source.partition("/")[0])
+        if source is None or source.image_text is None:
+            raise FileNotFoundError(path)
+        url = f"{source.image_text.rstrip('/')}/{path}" if source.remote else None
+        with SourceFile(root(source) / path, path, 0, 0, url).open() as stream:
+            return stream.read()
+
+    return load
 
 
 def distance_bands(hashes: U64, distance: int) -> U64:
@@ -126,10 +164,10 @@ def run_it(shards: Shards, config: ImagesConfig, run: Run, *, keep: Keep = "firs
         for i, (first, end) in enumerate(cuts)
     ]
     perform("images-links", f"{__name__}:find_links", asked, run)
-    files = [task_folder(run.folder / "images-links", i) / LINKS for i in range(len(cuts))]
-    (joined,) = perform("images-join", f"{__name__}:join", [Task(0, {"rows": rows, "links": files})], run)
-    folders = [task_folder(run.folder / "images-join", 0)]
-    tasks = [Task(i, {"rows": rows, "part": part, "members": folders}) for i, part in enumerate(rows.shards)]
+    links = [task_folder(run.folder / "images-links", i) for i in range(len(cuts))]
+    (joined,) = perform("images-join", f"{_MINHASH}:join", [Task(0, {"rows": rows, "links": links, "by": "rank"})], run)
+    files = [task_folder(run.folder / "images-join", 0) / MEMBERS]
+    tasks = [Task(i, {"rows": rows, "part": part, "members": files}) for i, part in enumerate(rows.shards)]
     said = perform("images", f"{__name__}:write_verdicts", tasks, run)
     read = [{"read": int(shards.alive(i).sum()), **one} for i, one in enumerate(said)]
     return Decision(run.folder / "images", verdicts.summed(read, joined["groups"], joined["largest"]))
@@ -157,39 +195,47 @@ def write_keys(arguments: dict[str, Any], folder: Path) -> dict[str, Any]:
 def find_links(arguments: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The task of a range of keys: pairs of documents whose pictures are few enough bits apart."""
     rows: Rows = arguments["rows"]
-    keys, low, at = read_range(rows.all, arguments["first"], arguments["end"])
+    out = LinkWriter(folder)
+    for first, end in light(rows.all, arguments["first"], arguments["end"]):
+        for members, hashes, number in _one_key(rows, first, out) if end - first == 1 else _keys(rows, first, end):
+            for ones, others in _close(hashes, number, arguments["distance"]):
+                out.add(np.stack([members[ones], members[others]], axis=1))
+    out.flush()
+    return {"linked": out.written}
+
+
+def _keys(rows: Rows, first: int, end: int) -> Iterator[tuple[I64, U64, I64]]:
+    """Documents that share keys: their rows, hashes, and the number of each one's key."""
+    keys, low, at = read_range(rows.all, first, end)
     begins, sizes = groups(keys, low)
-    found = [np.empty((0, 2), dtype=np.int64)]
     if len(begins):
         places, number = expanded(begins, sizes)
-        members = at[places]
-        hashes = take(rows.all, HASHES, members).view(np.uint64)
-        for ones, others in _close(hashes, number, arguments["distance"]):
-            found.append(np.stack([members[ones], members[others]], axis=1))
-    links = unique(np.concatenate(found))
-    np.save(folder / LINKS, links)
-    return {"linked": len(links)}
+        yield at[places], take(rows.all, HASHES, at[places]).view(np.uint64), number
 
 
-def join(arguments: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The task that joins pairs: who belongs together, and who of them stays."""
-    rows: Rows = arguments["rows"]
-    nodes, labels = components(arguments["links"])
-    groups, largest = verdicts.decide(nodes, labels, rows.ranks(nodes), rows.all, folder / MEMBERS)
-    return {"groups": groups, "largest": largest}
+def _one_key(rows: Rows, key: int, out: LinkWriter) -> Iterator[tuple[I64, U64, I64]]:
+    """As `_keys`, of a key that too many share: only the first document of each hash, with which others are linked."""
+    known, heads = np.empty(0, np.uint64), np.empty(0, np.int64)
+    for _, at in of_key(rows.all, key):
+        hashes = take(rows.all, HASHES, at).view(np.uint64)
+        both, begins = np.unique(np.concatenate([known, hashes]), return_index=True)  # the first of each
+        heads = np.concatenate([heads, at])[begins]
+        known = both
+        first = heads[np.searchsorted(known, hashes)]
+        out.add(np.stack([first, at], axis=1)[first != at])
+    yield heads, known, np.zeros(len(known), dtype=np.int64)
 
 
 def write_verdicts(arguments: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The task of a shard: which of its documents go."""
     rows, part = arguments["rows"], arguments["part"]
-    found = verdicts.members(arguments["members"], part)
-    lost = found[found["row"] != found["kept"]]
-    details: list[str | None] = []
-    if len(lost):
-        own = take((part,), HASHES, np.ascontiguousarray(lost["row"])).view(np.uint64)
-        kept = take(rows.all, HASHES, np.ascontiguousarray(lost["kept"])).view(np.uint64)
-        details += [f"{bits} of {BITS} bits from the picture kept" for bits in np.bitwise_count(own ^ kept).tolist()]
-    return {"dropped": verdicts.write(folder, part, found, ["image_duplicate"] * len(lost), details, "image_copies")}
+
+    def tell(lost: verdicts.Members) -> verdicts.Told:
+        own, kept = (take(rows.all, HASHES, np.ascontiguousarray(lost[name])) for name in ("row", "kept"))
+        apart = np.bitwise_count(own.view(np.uint64) ^ kept.view(np.uint64)).tolist()
+        return ["image_duplicate"] * len(lost), [f"{bits} of {BITS} bits from the picture kept" for bits in apart]
+
+    return {"dropped": verdicts.write(folder, rows, part, arguments["members"], "image_copies", tell)}
 
 
 def _close(hashes: U64, bucket: I64, distance: int) -> Iterator[tuple[I64, I64]]:

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 
 from bedplate.data.curation.shards import Shards
-from bedplate.data.deduplicate.facts import SHA256, ArrayWriter
+from bedplate.data.deduplicate.facts import ID, SHA256, ArrayWriter
 from bedplate.data.deduplicate.runs import Part, beside, runs
 from bedplate.data.engine.tasks import task_folder
 from bedplate.errors import ArtefactError, UserError
 
-FORMAT = 1
+FORMAT = 2
 INDEX = "index.json"
 SIGNATURES = "signatures.npy"
 
@@ -93,7 +93,7 @@ def _part(source: Path, target: Path, alive: np.ndarray[Any, np.dtype[np.bool_]]
         np.save(beside(target / run.name, "row"), numbers[rows[stays]].astype(np.uint32))
         if beside(run, "low").is_file():
             np.save(beside(target / run.name, "low"), np.load(beside(run, "low"))[stays])
-    for name in (SHA256, SIGNATURES):
+    for name in (ID, SHA256, SIGNATURES):
         if not count or not (source / name).is_file():
             continue
         array = np.load(source / name, mmap_mode="r")

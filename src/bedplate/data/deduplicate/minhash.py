@@ -6,6 +6,7 @@ task a shard says what goes. A signature takes 4 bytes a hash on disk (448 with 
 
 from __future__ import annotations
 
+import functools
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -15,17 +16,16 @@ import numpy as np
 from bedplate.data.curation.shards import Decision, Shards
 from bedplate.data.deduplicate import index, verdicts
 from bedplate.data.deduplicate.bands import bucket_links
-from bedplate.data.deduplicate.components import components
+from bedplate.data.deduplicate.components import LinkWriter, components, link_files
 from bedplate.data.deduplicate.config import Keep, MinHashConfig, ShingleConfig
 from bedplate.data.deduplicate.facts import SHA256, ArrayWriter, Texts, written
 from bedplate.data.deduplicate.index import SIGNATURES
+from bedplate.data.deduplicate.pictures import PICTURE
 from bedplate.data.deduplicate.runs import I64, Part, RunWriter, key_count, ranges, take
 from bedplate.data.deduplicate.shingles import U32, Bool, mixed
 from bedplate.data.deduplicate.signatures import Signer, agreement, band_keys
 from bedplate.data.deduplicate.verdicts import MEMBERS, Rows
 from bedplate.data.engine.tasks import Run, Task, perform, task_folder
-
-LINKS = "links.npy"
 
 
 def run_it(
@@ -34,7 +34,8 @@ def run_it(
     """Drop every document that is like one that stays: `near_duplicate`, with how many there are of its kind and how
     like the one that stays it is. `near_copies` says of those that stay how many stood behind them.
 
-    earlier: the index of a corpus whose documents always stay. A text with fewer units than a shingle is like no other.
+    earlier: the index of a corpus whose documents always stay. A text with fewer units than a shingle is like no other,
+    and so is the caption of a picture.
     """
     before = index.read(earlier, "minhash", key_settings(config)) if earlier else ()
     bands, rows = config.banding
@@ -71,7 +72,8 @@ def sign_tasks(
     signed: Path | None = None,
     grouped: bool = False,
 ) -> list[Task]:
-    """The tasks of `write_signatures`. grouped: write keys of equal texts and of groups too, of the kind "group".
+    """The tasks of `write_signatures`. grouped: write keys of equal texts, groups and pictures too, of the kind
+    "group".
     hashes: in a signature, where more than bands * rows. signed: the folder of an
     earlier such step with the same shingles and hashes, whose signatures hold where the text is still the same."""
     plain = ShingleConfig(**shingle_settings(config))
@@ -95,11 +97,11 @@ def write_signatures(arguments: dict[str, Any], folder: Path) -> dict[str, Any]:
         if signed is not None:
             signatures, some = _signed(signed, texts)
             reused += int(some.sum())
-        if not some.all():
-            new, worked = sign(*_only(texts, ~some))
-            signatures[~some] = new
-            some[~some] = worked
-        short += len(some) - int(some.sum())
+        plain = np.array([picture is None for picture in texts.pictures], dtype=bool)
+        left = plain & ~some
+        if left.any():
+            signatures[left], some[left] = sign(*_only(texts, left))
+        short += int((plain & ~some).sum())
         out.put(texts.rows[some], signatures[some])
         keys = band_keys(signatures[some], bands, rows, config.seed)
         writer.add(keys.reshape(-1), np.repeat(texts.rows[some], bands))
@@ -120,27 +122,28 @@ def link_and_join(name: str, rows: Rows, threshold: float | None, run: Run, *, b
         for i, (first, end) in enumerate(cuts)
     ]
     linked = perform(f"{name}-links", f"{__name__}:find_links", tasks, run)
-    files = [task_folder(run.folder / f"{name}-links", i) / LINKS for i in range(len(cuts))]
-    joined = perform(f"{name}-join", f"{__name__}:join", [Task(0, {"rows": rows, "links": files, "by": by})], run)
+    folders = [task_folder(run.folder / f"{name}-links", i) for i in range(len(cuts))]
+    joined = perform(f"{name}-join", f"{__name__}:join", [Task(0, {"rows": rows, "links": folders, "by": by})], run)
     measures = {"met": sum(one["met"] for one in linked), "linked": sum(one["linked"] for one in linked)}
-    return measures, {"folders": [task_folder(run.folder / f"{name}-join", 0)], "measures": joined}
+    return measures, {"files": [task_folder(run.folder / f"{name}-join", 0) / MEMBERS], "measures": joined}
 
 
 def find_links(arguments: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The task of a range of keys: the links that it finds."""
     rows: Rows = arguments["rows"]
-    links, met = bucket_links(rows.all, arguments["first"], arguments["end"], arguments["threshold"])
-    np.save(folder / LINKS, links)
-    return {"met": met, "linked": len(links)}
+    out = LinkWriter(folder)
+    met = bucket_links(rows.all, arguments["first"], arguments["end"], arguments["threshold"], out)
+    out.flush()
+    return {"met": met, "linked": out.written}
 
 
 def join(arguments: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The task that joins links: who belongs together, and who of them stays. Memory: about 70 bytes for each document
-    that has a link."""
+    """The task that joins links: who belongs together, and who of them stays. Memory: 28 bytes for each document that
+    has a link, the one thing here that grows with the corpus: a GB for every 35 million of them."""
     rows: Rows = arguments["rows"]
-    nodes, labels = components(arguments["links"])
-    ranks = rows.ranks(nodes) if arguments["by"] == "rank" else _by_hash(rows, nodes)
-    groups, largest = verdicts.decide(nodes, labels, ranks, rows.all, folder / MEMBERS)
+    nodes, labels = components(link_files(arguments["links"]))
+    rank = rows.ranks if arguments["by"] == "rank" else functools.partial(_by_hash, rows)
+    groups, largest = verdicts.decide(nodes, labels, rank, folder / MEMBERS)
     return {"groups": groups, "largest": largest}
 
 
@@ -148,17 +151,19 @@ def write_verdicts(arguments: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The task of a shard: which of its documents go."""
     rows: Rows = arguments["rows"]
     part = rows.shards[arguments["shard"]]
-    found = verdicts.members(arguments["members"]["folders"], part)
-    lost = found[found["row"] != found["kept"]]
-    details: list[str | None] = []
-    for first in range(0, len(lost), 4096):
-        some = lost[first : first + 4096]
-        alike = agreement(_signatures((part,), some["row"]), _signatures(rows.all, some["kept"]))
-        details += [
-            f"one of {size} alike; about {share:.0%} of shingles in common with the one kept"
-            for size, share in zip(some["size"].tolist(), alike.tolist(), strict=True)
-        ]
-    return {"dropped": verdicts.write(folder, part, found, ["near_duplicate"] * len(lost), details, "near_copies")}
+
+    def tell(lost: verdicts.Members) -> verdicts.Told:
+        details: list[str | None] = []
+        for first in range(0, len(lost), 4096):
+            some = lost[first : first + 4096]
+            alike = agreement(_signatures((part,), some["row"]), _signatures(rows.all, some["kept"]))
+            details += [
+                f"one of {size} alike; about {share:.0%} of shingles in common with the one kept"
+                for size, share in zip(some["size"].tolist(), alike.tolist(), strict=True)
+            ]
+        return ["near_duplicate"] * len(lost), details
+
+    return {"dropped": verdicts.write(folder, rows, part, arguments["members"]["files"], "near_copies", tell)}
 
 
 def _signatures(parts: tuple[Part, ...], rows: I64) -> U32:
@@ -192,10 +197,11 @@ def _only(texts: Texts, some: Bool) -> tuple[Any, I64]:
 
 
 def _write_groups(shards: Shards, shard: int, writer: RunWriter) -> None:
-    """Add the keys of the documents' groups, which are none of any text's."""
-    for rows, batch in shards.read(shard, ["group"]):
-        names = batch.column("group").to_pylist()
-        some = np.array([name is not None for name in names], dtype=bool)
-        digests = b"".join(sha256(str(name).encode()).digest()[:8] for name in names if name is not None)
-        writer.add(mixed(np.frombuffer(digests, dtype="<u8")), rows[some])
+    """Add the keys of the documents' groups and pictures, which are none of any text's."""
+    for rows, batch in shards.read(shard, ["group", PICTURE]):
+        for column, before in (("group", ""), (PICTURE, "picture\0")):
+            names = batch.column(column).to_pylist()
+            some = np.array([name is not None for name in names], dtype=bool)
+            digests = b"".join(sha256(f"{before}{name}".encode()).digest()[:8] for name in names if name is not None)
+            writer.add(mixed(np.frombuffer(digests, dtype="<u8")), rows[some])
     writer.flush()

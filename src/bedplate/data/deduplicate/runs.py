@@ -1,12 +1,13 @@
 """Keys of documents on disk, in sorted runs: what equal keys bring together is found a range of keys at a time.
 
 A shard's task writes its documents' keys as runs, each sorted. Every task of the next step takes one range of keys out
-of the runs of all shards, so that what must meet does, and memory depends on the size of a range alone.
+of the runs of all shards, so that what must meet does, and memory depends on the size of a range alone; what shares
+one key with a million others is streamed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -21,6 +22,10 @@ RUN = 1 << 20
 """Keys in a run: 12 to 20 bytes each, and twice that while they are sorted."""
 RANGE = 1 << 19
 """Keys that the task of a range is meant to have: it holds about 60 bytes for each."""
+MOST = 1 << 20
+"""Keys that it takes at once where it has more: a text that is everywhere has its key in one range."""
+BLOCK = 1 << 16
+"""Keys that are read at once where they all are the same one."""
 
 
 @dataclass(frozen=True)
@@ -82,21 +87,62 @@ def ranges(count: int, size: int = RANGE) -> list[tuple[int, int]]:
     return list(pairwise(cuts))
 
 
-def read_range(
-    parts: Sequence[Part], first: int, end: int, *, wide: bool = False, kind: str = "run"
-) -> tuple[U64, U64, I64]:
-    """The keys in [first, end), their low halves (empty unless wide), and their documents' rows; by key, then row."""
-    found: list[tuple[U64, U64, I64]] = [(np.empty(0, np.uint64), np.empty(0, np.uint64), np.empty(0, np.int64))]
+def light(parts: Sequence[Part], first: int, end: int, kind: str = "run") -> Iterator[tuple[int, int]]:
+    """The range [first, end) cut into ranges of at most MOST keys each, but for those of one number alone, [n, n + 1),
+    which as many documents share as may be: they are to be read by `of_key`."""
+    slices = list(_slices(parts, first, end, kind))
+    if sum(b - a for _, _, a, b in slices) <= MOST or end - first == 1:
+        yield first, end
+        return
+    shift = max(0, (end - first - 1).bit_length() - 16)
+    counts = np.zeros((end - 1 - first >> shift) + 1, dtype=np.int64)
+    for _, path, a, b in slices:
+        keys = np.load(path, mmap_mode="r")
+        for at in range(a, b, BLOCK):
+            bins = (np.array(keys[at : min(at + BLOCK, b)]) - np.uint64(first)) >> np.uint64(shift)
+            counts += np.bincount(bins.astype(np.int64), minlength=len(counts))
+    begin = held = 0
+    for place, count in enumerate([*counts.tolist(), MOST + 1]):
+        if held and held + count > MOST:
+            part = first + (begin << shift), min(end, first + (place << shift))
+            yield from [part] if held <= MOST else light(parts, *part, kind)
+            held = 0
+        if not held:
+            begin = place
+        held += count
+
+
+def of_key(parts: Sequence[Part], key: int, *, wide: bool = False, kind: str = "run") -> Iterator[tuple[U64, I64]]:
+    """All that have one key, some at a time: the low halves of their keys (empty unless wide) and their rows, which
+    rise."""
+    for part, path, a, b in _slices(parts, key, key + 1, kind):
+        for at in range(a, b, BLOCK):
+            here = slice(at, min(at + BLOCK, b))
+            rows = np.load(beside(path, "row"), mmap_mode="r")[here].astype(np.int64) + part.start
+            low = np.array(np.load(beside(path, "low"), mmap_mode="r")[here]) if wide else np.empty(0, np.uint64)
+            yield low, rows
+
+
+def _slices(parts: Sequence[Part], first: int, end: int, kind: str) -> Iterator[tuple[Part, Path, int, int]]:
+    """Where runs have keys in [first, end): (part, run, begin, end)."""
     for part in parts:
         for run in runs(part.folder, kind):
             keys = np.load(run, mmap_mode="r")
             a = int(np.searchsorted(keys, np.uint64(first)))
             b = len(keys) if end >= 1 << 64 else int(np.searchsorted(keys, np.uint64(end)))
-            if a == b:
-                continue
-            rows = np.load(beside(run, "row"), mmap_mode="r")[a:b].astype(np.int64) + part.start
-            low = np.array(np.load(beside(run, "low"), mmap_mode="r")[a:b]) if wide else keys[:0]
-            found.append((np.array(keys[a:b]), np.array(low), rows))
+            if a < b:
+                yield part, run, a, b
+
+
+def read_range(
+    parts: Sequence[Part], first: int, end: int, *, wide: bool = False, kind: str = "run"
+) -> tuple[U64, U64, I64]:
+    """The keys in [first, end), their low halves (empty unless wide), and their documents' rows; by key, then row."""
+    found: list[tuple[U64, U64, I64]] = [(np.empty(0, np.uint64), np.empty(0, np.uint64), np.empty(0, np.int64))]
+    for part, run, a, b in _slices(parts, first, end, kind):
+        rows = np.load(beside(run, "row"), mmap_mode="r")[a:b].astype(np.int64) + part.start
+        low = np.array(np.load(beside(run, "low"), mmap_mode="r")[a:b]) if wide else np.empty(0, np.uint64)
+        found.append((np.array(np.load(run, mmap_mode="r")[a:b]), low, rows))
     keys, low, rows = (np.concatenate(column) for column in zip(*found, strict=True))
     del found
     order = np.lexsort((rows, low, keys) if wide else (rows, keys))

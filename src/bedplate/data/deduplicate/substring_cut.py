@@ -17,7 +17,7 @@ from bedplate.data.curation.shards import COLUMNS, TEXTS, VERDICTS
 from bedplate.data.deduplicate.substring_config import SubstringConfig
 from bedplate.data.deduplicate.substring_windows import pieces_of, texts_with
 from bedplate.data.deduplicate.substring_winnowing import ROW_BITS, places
-from bedplate.data.deduplicate.substring_words import Hashes, WordReader
+from bedplate.data.words import Hashes, WordReader
 
 _GROUP, _GROUP_ROWS = 8 << 20, 1024
 _VERDICT = {"row": "int32", "reason": "string", "detail": "string", "other": "string"}

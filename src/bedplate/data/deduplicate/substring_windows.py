@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from bedplate.data.deduplicate.substring_files import PartitionFiles, PartitionWriter, Records, within
 from bedplate.data.deduplicate.substring_winnowing import ROW_BITS, partition_of, places
-from bedplate.data.deduplicate.substring_words import Hashes, WordReader, ngrams
+from bedplate.data.words import Hashes, WordReader, ngrams
 
 if TYPE_CHECKING:
     from bedplate.data.curation.shards import Shards

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bedplate.data.deduplicate.substring_files import PartitionFiles, PartitionWriter, Records
-from bedplate.data.deduplicate.substring_words import Hashes, Numbers, WordReader, Words, ngrams
+from bedplate.data.words import Hashes, Numbers, WordReader, Words, ngrams
 
 if TYPE_CHECKING:
     from bedplate.data.curation.shards import Shards

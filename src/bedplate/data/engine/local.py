@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 import traceback
@@ -154,7 +156,19 @@ def _work(pipe: Connection, master: int) -> None:
             answer = (InternalError, f"{job.target}: {error}", None)
         except Exception:
             answer = (InternalError, f"{job.target}: {traceback.format_exc()}", None)
+        _give_memory_back()
         pipe.send(answer)
+
+
+def _give_memory_back() -> None:
+    """Let the system have what a task used and the next one won't: workers would add up the largest of each kind.
+
+    pyarrow's pool and glibc's allocator keep what was freed; both give it back when asked.
+    """
+    if (pyarrow := sys.modules.get("pyarrow")) is not None:
+        pyarrow.default_memory_pool().release_unused()
+    if (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
+        trim(0)
 
 
 def _end_with(master: int) -> None:

@@ -10,6 +10,7 @@ import html
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 Kind = Literal["heading", "paragraph", "list", "code", "table", "bare"]
@@ -34,11 +35,11 @@ class Block:
     depths: list[int] = field(default_factory=list)
     """Of a list's items: 0 for the outermost."""
 
-    @property
+    @cached_property
     def text(self) -> str:
         return "\n".join(self.lines)
 
-    @property
+    @cached_property
     def words(self) -> int:
         return len(self.text.split())
 
@@ -109,6 +110,8 @@ class _Reader:
         raw, kind, level, linked = "".join(self._run), self._kind, self._level, self._linked
         self._run.clear()
         self._kind, self._level, self._linked, self._pre = "bare", 0, 0, False
+        if not raw or raw.isspace():
+            return
         if kind == "code":
             lines = raw.expandtabs(4).rstrip().split("\n")
             while lines and not lines[0].strip():

@@ -17,7 +17,7 @@ _VOID = frozenset(_VOID_TAGS.split())
 def deeper_than(limit: int, page: str, tree: HTMLTree) -> bool:
     """Whether an element of the page has more than `limit` others around it. Costs next to nothing on pages with fewer
     tags than that, which are nearly all where the limit is in the thousands."""
-    if page.count("<") - page.count("</") <= limit:
+    if _few_tags(limit, page):
         return False
     stack: list[tuple[Any, int]] = [(tree.document, 0)]
     while stack:
@@ -33,7 +33,7 @@ def deeper_than(limit: int, page: str, tree: HTMLTree) -> bool:
 
 def seems_deeper_than(limit: int, page: str) -> bool:
     """A cheap look at the tags alone, that may err either way."""
-    if page.count("<") - page.count("</") <= limit:
+    if _few_tags(limit, page):
         return False
     open_elements: Counter[str] = Counter()
     depth = 0
@@ -49,3 +49,8 @@ def seems_deeper_than(limit: int, page: str) -> bool:
             open_elements[name] -= 1
             depth -= 1
     return False
+
+
+def _few_tags(limit: int, page: str) -> bool:
+    tags = page.count("<")  # several times as fast as to count what has two characters
+    return tags <= limit or tags - page.count("</") <= limit

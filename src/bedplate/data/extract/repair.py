@@ -9,6 +9,7 @@ from bedplate.data.extra import require
 
 _HARMLESS = frozenset(map(chr, range(0x80))) | frozenset("\xa0©®™°·–—―‘’“”•…€′″→✓")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+_PLAIN = bytes(code for code in range(0x80) if not _CONTROL.match(chr(code)))
 
 
 def repairer() -> Callable[[str], str]:
@@ -30,9 +31,16 @@ def repairer() -> Callable[[str], str]:
     )
 
     def repair(text: str) -> str:
-        if _CONTROL.search(text) or (not _HARMLESS.issuperset(set(text)) and is_bad(text)):
+        odd = _odd(text)
+        if odd and (_CONTROL.search(odd) or (not _HARMLESS.issuperset(odd) and is_bad(text))):
             fixed: str = ftfy.fix_text(text, how)
             return fixed
         return text
 
     return repair
+
+
+def _odd(text: str) -> str:
+    """The characters that aren't ASCII or that control something. By way of bytes, which are the fastest to go through:
+    most texts have next to none."""
+    return text.encode("utf-8", "surrogatepass").translate(None, _PLAIN).decode("utf-8", "surrogatepass")

@@ -100,13 +100,14 @@ def draw(sha256: str) -> float:
 def _training_rows(arguments: Mapping[str, Any], column: str | None) -> Iterator[tuple[int, dict[str, Any]]]:
     shards, shard, config = arguments["shards"], arguments["shard"], arguments["config"]
     clusters = shards.said(shard, "cluster")
-    columns = ["label", "bytes", "sha256", "group"]
+    columns = ["label", "bytes", "sha256", "group", "split"]
     if column is not None:
         _check_column(shards, shard, column)
         columns.append(column)
     for numbers, batch in shards.read(shard, columns):
         for number, row in zip(numbers.tolist(), batch.to_pylist(), strict=True):
-            if split_of_row(row | {"cluster": clusters.get(number)}, config.validation) == "train":
+            row["cluster"] = clusters.get(number)
+            if split_of_row(row, config.validation, clustered=number in clusters) == "train":
                 yield number, row
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from bedplate.data.provenance.origin import earlier_digests
 from bedplate.data.provenance.steps import places_of, seen_in
 from bedplate.data.tokens import TokenSet
 from bedplate.errors import BedplateError
 from bedplate.ledger import Artefact
-from bedplate.ledger.usage import User, used_by
+from bedplate.ledger.usage import User, earlier_digests, used_by
 
 
 def forwards(corpus: Artefact, within: Path) -> Forwards:

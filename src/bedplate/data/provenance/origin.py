@@ -42,11 +42,6 @@ def with_version(corpus: Artefact) -> str:
     return json.dumps({"earlier": [this, *origin_of(corpus)]}, indent=1, ensure_ascii=False) + "\n"
 
 
-def earlier_digests(corpus: Artefact) -> list[str]:
-    """The digests of the corpus's earlier versions, the newest first: what was trained on them saw what is gone."""
-    return [str(version["digest"]) for version in origin_of(corpus)]
-
-
 def curation_of(corpus: Artefact) -> dict[str, Any]:
     """The configuration that the corpus was curated with, whatever was taken out since."""
     for version in origin_of(corpus):

@@ -20,6 +20,7 @@ from bedplate.data.provenance.finding import rows_of, tables
 from bedplate.data.provenance.origin import ORIGIN, REMOVE_STAGE, with_version
 from bedplate.errors import InputError
 from bedplate.ledger import Stage, atomic_write
+from bedplate.ledger.usage import EARLIER, earlier_digests
 
 if TYPE_CHECKING:
     from bedplate.data.rights.takedown import Takedown
@@ -101,6 +102,7 @@ def run(config: RemoveConfig, inputs: Mapping[str, Artefact], work: Work) -> Non
     atomic_write(work.path / ORIGIN, with_version(corpus))
     work.volatile(ORIGIN, ACCOUNT)
     measures = _measures(corpus, gone, kept, time.process_time() - began)
+    measures[EARLIER] = [corpus.digest, *earlier_digests(corpus)]
     measures["remove"] = {"documents": len(gone), "bytes": sum(row["bytes"] for row in gone), **left_out}
     atomic_write(work.path / ACCOUNT, json.dumps(measures, indent=1))
     work.measures.update(measures)

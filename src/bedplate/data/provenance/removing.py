@@ -14,7 +14,7 @@ from typing import Any
 
 from bedplate.config import Config
 from bedplate.console import Console
-from bedplate.data.provenance.origin import REMOVE_STAGE, earlier_digests
+from bedplate.data.provenance.origin import REMOVE_STAGE
 from bedplate.data.provenance.removal import REMOVE, RemoveConfig, config_of, matching, nothing_matches
 from bedplate.data.provenance.tokens_removal import REMOVE_TOKENS, RemoveTokensConfig
 from bedplate.errors import ArtefactError, InputError
@@ -23,9 +23,10 @@ from bedplate.ledger.commit import put_in_place, remove_tree, replaced
 from bedplate.ledger.lock import folder_lock
 from bedplate.ledger.manifest import MANIFEST
 from bedplate.ledger.place import standing
-from bedplate.ledger.usage import User, used_by, usual_place
+from bedplate.ledger.usage import User, earlier_digests, used_by, usual_place
 
-_BESIDE = ".removing"
+_BESIDE = ".partial-removal"
+"""Of folders so called nobody takes notice: they are unfinished work, or what is to go."""
 
 
 @dataclass(frozen=True)

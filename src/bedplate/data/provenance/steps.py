@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from bedplate.data.best_fit import BestFitRows, training_rows
 from bedplate.data.packing import Around, PackedRows
 from bedplate.data.span_corruption import Spans
 from bedplate.data.tokens import DOCUMENTS, TokenSet
@@ -105,32 +106,30 @@ def seen_in(tokens: TokenSet, config: Mapping[str, Any], places: list[Place]) ->
     return Seen(tuple(seen.tolist()), len(found), steps)
 
 
-def _passes(packed: PackedRows, entries: list[int], rows: int) -> list[npt.NDArray[np.int64]]:
+def _passes(packed: PackedRows | BestFitRows, entries: list[int], rows: int) -> list[npt.NDArray[np.int64]]:
     """The rows of each entry in each pass over the documents that the first `rows` rows may reach."""
     shuffles = -(-rows // packed.rows_per_epoch)
     epochs = -(-shuffles * packed.rows_per_epoch * packed.length // packed.pairs_per_epoch)
     return [packed.rows_with(entry, epoch) for epoch in range(epochs) for entry in entries]
 
 
-def _packed(tokens: TokenSet, config: Mapping[str, Any]) -> tuple[PackedRows | None, str]:
+def _packed(tokens: TokenSet, config: Mapping[str, Any]) -> tuple[PackedRows | BestFitRows | None, str]:
     """The rows that the run's objective was made of, as `train.learning` has them; or why they can't be told."""
     objective = config.get("objective") or {}
     kind = kind_of(config["architecture"]["model_type"])
     name = objective.get("name") or {"decoder": "next-token", "encoder": "masked"}.get(kind, "span-corruption")
-    length, around = int(config["length"]), None
+    length = int(config["length"])
+    around: Around | None = None
     if name == "span-corruption":
         length = Spans(objective.get("density", 0.15), objective.get("mean_span", 3.0)).tokens_for(length)
     elif name == "masked":
-        around = _around(tokens)
+        around = tokens.tokenizer().around
     elif name == "next-token" and objective.get("fill_in_the_middle"):
         return None, "documents were turned round to fill in the middle; the run's rows can't be told from its config"
     elif name not in ("next-token", "prefix"):
         return None, f"the rows of objective {name} aren't known"
-    return PackedRows(tokens, "train", length, int(config["seed"]), around=around), ""
-
-
-def _around(tokens: TokenSet) -> Around:
-    return tokens.tokenizer().around
+    packing = config.get("packing", "stream")  # the one way that there was before this field
+    return training_rows(packing, tokens, length, int(config["seed"]), around=around), ""
 
 
 def _column(rows: pa.Table, name: str, otherwise: int) -> npt.NDArray[np.int64]:

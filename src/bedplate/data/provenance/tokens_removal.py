@@ -19,6 +19,7 @@ from bedplate.data.tokenize import _merge_tables, _optional, _ShardWriter
 from bedplate.data.tokens import DOCUMENTS, SPLITS, TOKENIZER, shard_name
 from bedplate.errors import ArtefactError
 from bedplate.ledger import Stage
+from bedplate.ledger.usage import EARLIER, earlier_digests
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -66,6 +67,7 @@ def run(config: RemoveTokensConfig, inputs: Mapping[str, Artefact], work: Work) 
         writer.close()
     work.measures.update(_merge_tables(work.path, shards))
     work.measures.update({name: tokens.measures[name] for name in _KEPT})
+    work.measures[EARLIER] = [tokens.digest, *earlier_digests(tokens)]
 
 
 def _documents(corpus: Artefact) -> Iterator[dict[str, Any]]:

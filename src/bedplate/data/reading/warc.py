@@ -115,14 +115,18 @@ def _fill(document: Document, record: Record, block: bytes, limits: Limits) -> N
         if not 200 <= response.status < 300:
             document.drop("read", "http_status", str(response.status))
             return
+    if (name := site_file(url)) is not None:
+        _take_site_file(document, name, data)
+        return
     if len(data) > limits.largest:
         document.drop("read", "too_large", f"{len(data):,} bytes")
         return
-    if (name := site_file(url)) is not None:
-        document.data = data[:LONGEST]
-        document.drop("read", "not_a_document", name)
-        return
     take(document, data, declared, limits, kind=headers.get("warc-identified-payload-type"))
+
+
+def _take_site_file(document: Document, name: str, data: bytes) -> None:
+    document.data = data[:LONGEST]
+    document.drop("read", "not_a_document", name)
 
 
 def _fill_conversion(document: Document, record: Record, block: bytes, limits: Limits) -> None:
@@ -133,6 +137,9 @@ def _fill_conversion(document: Document, record: Record, block: bytes, limits: L
         first = languages.partition(",")[0].strip()
         document.language = _SHORT.get(first, first)
     document.content_type = record.headers.get("content-type")
+    if (name := site_file(document.url)) is not None:
+        _take_site_file(document, name, block)
+        return
     if len(block) > limits.largest:
         document.drop("read", "too_large", f"{len(block):,} bytes")
         return

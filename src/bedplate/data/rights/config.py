@@ -35,7 +35,8 @@ class RightsConfig(Config):
     signals: tuple[Signal, ...] = Field(
         SIGNALS,
         description="What counts as opting out: robots-meta and x-robots-tag (by `directives`), tdm-reservation, "
-        "content-usage, robots.txt and ai.txt (by `agents`; from `site_files`).",
+        "content-usage, robots.txt and ai.txt (by `agents`; from `site_files`, and from the crawl as far as it holds "
+        "them before the page).",
     )
     directives: tuple[str, ...] = Field(
         ("noai", "noimageai"),
@@ -47,7 +48,7 @@ class RightsConfig(Config):
     site_files: tuple[str, ...] = Field(
         (),
         description="Where sites' robots.txt, ai.txt and tdmrep.json are: folders with HOST/robots.txt and so on, WARC "
-        "files that hold such records.",
+        "files that hold such records. Those of the crawl itself are known without.",
     )
     allowed_domains: tuple[str, ...] = Field(
         (), description="Only documents of these domains and what is below them, where any are given."

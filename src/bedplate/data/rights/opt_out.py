@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence, Set
+
 from bedplate.data.rights.config import RightsConfig
 from bedplate.data.rights.page_signals import PageSignals
 from bedplate.data.rights.robots import refuses_training
 from bedplate.data.rights.site_files import Site
 
 
-def opt_outs(signals: PageSignals, site: Site | None, url: str | None, config: RightsConfig) -> list[str]:
+def opt_outs(signals: PageSignals, sites: Sequence[Site], url: str | None, config: RightsConfig) -> list[str]:
     """The signals found, each as `kind` or `kind:what`, in a fixed order: "robots-meta:noai", "robots.txt:GPTBot".
 
     Of robots.txt the first agent that is forbidden the URL is named. TDMRep's order holds: the page's <meta> or header
     (already resolved in `signals`) over tdmrep.json.
+
+    sites: what is known of the page's site, once or several times, as when it was fetched and since: each may opt out.
     """
+    sites = sites if url else ()
+    address = url or ""
     found: list[str] = []
     wanted = config.signals
     agents = {"*", *(agent.lower() for agent in config.agents)}
@@ -24,17 +30,25 @@ def opt_outs(signals: PageSignals, site: Site | None, url: str | None, config: R
             found += [f"{kind}:{word}" for word in directives if word in words]
     if "tdm-reservation" in wanted:
         reserved = signals.tdm_reservation
-        if reserved is None and site is not None and url:
-            reserved = site.reserves(url)
+        if reserved is None:
+            reserved = any(site.reserves(address) for site in sites)
         found += ["tdm-reservation"] if reserved else []
-    robots = site.robots if site is not None and url else None
+    robots = [site.robots for site in sites if site.robots is not None]
     if "content-usage" in wanted:
-        refused = refuses_training(signals.content_usage)
-        if not refused and robots is not None and url:
-            refused = robots.training_refused(config.agents, url)
+        refused = refuses_training(signals.content_usage) or any(
+            one.training_refused(config.agents, address) for one in robots
+        )
         found += ["content-usage"] if refused else []
-    if "robots.txt" in wanted and robots is not None and url:
-        found += [f"robots.txt:{agent}" for agent in robots.forbidden(config.agents, url)[:1]]
-    if "ai.txt" in wanted and site is not None and url:
-        found += [f"ai.txt:{agent}" for agent in site.ai_forbidden(config.agents, url)[:1]]
+    if "robots.txt" in wanted:
+        found += _first(
+            "robots.txt", config, {agent for one in robots for agent in one.forbidden(config.agents, address)}
+        )
+    if "ai.txt" in wanted:
+        found += _first(
+            "ai.txt", config, {agent for site in sites for agent in site.ai_forbidden(config.agents, address)}
+        )
     return found
+
+
+def _first(kind: str, config: RightsConfig, forbidden: Set[str]) -> list[str]:
+    return [f"{kind}:{agent}" for agent in config.agents if agent in forbidden][:1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,15 @@ class Site:
         return tuple(agent for agent in agents if not all(ai.allowed(agent, text) for text in texts))
 
 
+@lru_cache(maxsize=64)
+def site_that_says(files: tuple[tuple[str, bytes], ...]) -> Site:
+    """The site with these files: (("robots.txt", its bytes), ...)."""
+    site = Site()
+    for name, data in files:
+        site.read(name, data)
+    return site
+
+
 class SiteFiles:
     """Sites by host. Memory: the rules themselves, about 100 bytes each."""
 
@@ -65,7 +75,7 @@ class SiteFiles:
         """From folders that hold HOST/robots.txt, HOST/ai.txt, HOST/tdmrep.json or HOST.txt (a robots.txt), and from
         WARC files that hold records of such files, such as the crawl's own.
 
-        Raises InputError where a place isn't there.
+        Raises InputError where a place isn't there, or a file is none.
         """
         files = cls()
         for place in places:
@@ -96,14 +106,18 @@ class SiteFiles:
                 self.add(entry.stem, "robots.txt", _head(entry))
 
     def _read_warc(self, path: Path) -> None:
+        records = 0
         try:
             for found in read_warc(local_file(path, path.name), Limits()):
+                records += isinstance(found, Document)
                 if isinstance(found, Document) and found.data is not None:
                     host, name = host_of(found.url), site_file(found.url)
                     if host is not None and name is not None:
                         self.add(host, name, found.data)
         except OSError as error:
             raise InputError(f"rights.site_files: {path}: {error}", "Name WARC files and folders.") from error
+        if not records:
+            raise InputError(f"rights.site_files: {path}: no WARC file", "Name WARC files and folders.")
 
 
 def _head(file: Path) -> bytes:

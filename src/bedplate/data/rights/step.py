@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bedplate.data.documents import Document
+from bedplate.data.reading.crawled import CrawledDocument
 from bedplate.data.rights.config import RightsConfig
 from bedplate.data.rights.hosts import domain_of, host_of
 from bedplate.data.rights.license import find_license
 from bedplate.data.rights.opt_out import opt_outs
 from bedplate.data.rights.page_signals import PageSignals, header_signals
-from bedplate.data.rights.site_files import SiteFiles
+from bedplate.data.rights.site_files import Site, SiteFiles, site_that_says
 from bedplate.data.rights.spdx import forbids, permits
 from bedplate.data.rights.takedown import Takedown, entry
 
@@ -47,7 +48,7 @@ class RightsStep:
         host = host_of(document.url)
         kept = document.metadata.get("rights")
         signals = PageSignals.from_metadata(kept) if kept else header_signals(document.headers)
-        out = opt_outs(signals, self._sites.of(host), document.url, self._config)
+        out = opt_outs(signals, self._known(document, host), document.url, self._config)
         listed = self._opted_out.match(document)
         out += ["list"] if listed else []
         found = find_license(document, signals)
@@ -60,6 +61,13 @@ class RightsStep:
             "domain": domain_of(host) if host else None,
         }
         self._drop(document, host, out, listed)
+
+    def _known(self, document: Document, host: str | None) -> list[Site]:
+        """What its site says: to the crawler, and in `site_files`."""
+        sites = [site] if (site := self._sites.of(host)) is not None else []
+        if isinstance(document, CrawledDocument) and document.site_files:
+            sites.append(site_that_says(tuple(document.site_files.items())))
+        return sites
 
     def _drop(self, document: Document, host: str | None, out: list[str], listed: str | None) -> None:
         if (entry_found := self._taken_down.match(document)) is not None:

@@ -14,6 +14,7 @@ from typing import Any
 from bedplate.data.corpus import CORPUS_SCHEMA, DROPPED, DROPPED_SCHEMA, ParquetTable
 from bedplate.data.synthesis.asking import Answer, Unanswered
 from bedplate.data.synthesis.prompts import VERSION
+from bedplate.data.synthetic_share import SyntheticShare
 from bedplate.errors import InputError, InternalError
 
 CONVERSATIONS = "conversations.jsonl"
@@ -42,14 +43,14 @@ class Output:
         for stale in folder.glob("part-*.parquet"):  # of an attempt that was interrupted
             stale.unlink()
         self._generator, self._license, self._most_failed = generator, license, most_failed
-        self._schema = CORPUS_SCHEMA | {"synthetic": "string"}
-        self._rows = ParquetTable(folder, "part", self._schema)
+        self._rows = ParquetTable(folder, "part", CORPUS_SCHEMA)
         self._others = ParquetTable(folder, DROPPED, DROPPED_SCHEMA, single=True)
         self._conversations = (folder / CONVERSATIONS).open("w", encoding="utf-8", newline="\n")
         self._seen: set[bytes] = set()
         self._dropped, self._failed = Counter[str](), Counter[str]()
         self._splits, self._bytes, self._seeds = Counter[str](), Counter[str](), Counter[str]()
         self._usage = Counter[str]()
+        self._synthetic = SyntheticShare()
         self.kept = self._read = 0
 
     def __enter__(self) -> Output:
@@ -117,7 +118,8 @@ class Output:
             "sha256": sha256,
             "synthetic": json.dumps(marks, ensure_ascii=False),
         }
-        self._rows.add(dict.fromkeys(self._schema) | known)
+        self._rows.add(dict.fromkeys(CORPUS_SCHEMA) | known)
+        self._synthetic.add(json.dumps(marks), split, len(data))
         for question, answer in pairs:
             turns = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
             line = {"messages": turns, "document": sha256[:24], "split": split, "synthetic": marks}
@@ -154,7 +156,7 @@ class Output:
             "bytes": {split: self._bytes[split] for split in ("train", "validation")},
             "licenses": {self._license: self.kept},
             "seed_licenses": dict(sorted(self._seeds.items())),
-            "synthetic": {"generator": self._generator, "prompt": VERSION, "rows": self.kept},
+            "synthetic": self._synthetic.measures() | {"prompt": VERSION},
             "usage": dict(sorted(self._usage.items())),
         }
 
@@ -162,5 +164,4 @@ class Output:
         self._read += 1
         detail = text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
         known = {"source": name, "status": status, "reason": reason, "detail": detail or None, "stage": "synthesize"}
-        row = dict.fromkeys(DROPPED_SCHEMA) | {name: value for name, value in known.items() if name in DROPPED_SCHEMA}
-        self._others.add(row | {"bytes": len(text.encode())})
+        self._others.add(dict.fromkeys(DROPPED_SCHEMA) | known | {"bytes": len(text.encode())})
