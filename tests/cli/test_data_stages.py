@@ -281,7 +281,7 @@ def test_text_that_a_model_wrote_is_marked_to_the_end(cli, tmp_path, served):
             "do": "synthesize",
             "inputs": {"corpus": "raw"},
             "method": "rephrase",
-            "license": "CC0-1.0",
+            "license": "CC-BY-4.0",
             "documents": 30,
             "endpoint": {"url": served.url, "model": "stand-in"},
         },
@@ -299,21 +299,34 @@ def test_text_that_a_model_wrote_is_marked_to_the_end(cli, tmp_path, served):
     assert served.asked == 30
     raw = {row["id"] for row in corpus_rows(tmp_path / "runs/loop/raw")}
     written = open_artefact(tmp_path / "runs/loop/rephrased", "corpus")
-    assert written.measures["synthetic"]["documents"] == 30
+    assert sum(written.measures["synthetic"]["documents"].values()) == 30
     for name in ("mixed", "again"):
         artefact = open_artefact(tmp_path / "runs/loop" / name, "corpus")
-        rows = corpus_rows(artefact.path, ("id", "synthetic", "license", "bytes", "copies"))
+        rows = corpus_rows(artefact.path, ("id", "synthetic", "license", "bytes", "copies", "split"))
         marked = [row for row in rows if row["synthetic"] is not None]
         assert {row["id"] for row in rows if row["synthetic"] is None} <= raw
-        assert not raw & {row["id"] for row in marked}
-        assert marked
+        assert len(marked) == 30
         for row in marked:
             mark = json.loads(row["synthetic"])
             assert (mark["generator"], mark["method"]) == ("stand-in", "rephrase-medium")
-            assert set(mark["of"]) <= raw
-        assert artefact.measures["synthetic"] == {
-            "documents": len(marked),
-            "bytes": sum(row["bytes"] for row in marked),
+            assert (row["id"] in raw, set(mark["of"]) <= raw, row["license"]) == (False, True, "CC-BY-4.0")
+        told = artefact.measures["synthetic"]
+        assert told["generators"] == {"stand-in": 30}
+        for split in ("train", "validation"):
+            own = [row for row in marked if row["split"] == split]
+            assert told["documents"][split] == len(own)
+            assert told["bytes"][split] == sum(row["bytes"] for row in own)
+        seen = {"synthetic": 0, "all": 0}
+        for row in rows:
+            if row["split"] == "train":
+                seen["all"] += row["bytes"] * row["copies"]
+                seen["synthetic"] += row["bytes"] * row["copies"] * (row["synthetic"] is not None)
+        assert told["seen_bytes"] == seen
+        assert seen["synthetic"] / seen["all"] == pytest.approx(0.5, abs=0.1)  # equal weights, whole documents
+        sources = artefact.measures["sources"]
+        assert {label: (one["kept"], one["license"]) for label, one in sources.items()} == {
+            "people": (len(rows) - 30, "CC0-1.0"),
+            "rephrased": (30, "CC-BY-4.0"),
         }
     assert json.loads(cli("--json", "run", path).stdout)["rephrased"]["cached"]
     assert served.asked == 30

@@ -42,7 +42,7 @@ class Documents:
         length = np.array(lengths, dtype=np.int64)
         start = np.cumsum(length) - length
         phase = None if phases is None else np.array(phases, dtype=np.int64)
-        self.table = DocumentTable(np.zeros_like(length), start, length, length, phase)
+        self.table = DocumentTable(np.zeros_like(length), start, length, length, len(length), phase)
 
     def documents(self, split):
         return self.table

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from bedplate.console import Console
+from bedplate.data.best_fit import BestFitRows
 from bedplate.data.packing import PackedRows
 from bedplate.data.tokens import TokenSet
 from bedplate.errors import ArtefactError, InputError, RecipeError, TokenizerError, UserError
@@ -112,6 +113,15 @@ def test_held_out_sample_is_fixed_whole_and_within_its_budget(made):
 
 def _within(part, document):
     return any(document[i : i + len(part)] == part for i in range(len(document) - len(part) + 1))
+
+
+def test_documents_seen_in_rows_of_best_fit_are_the_pieces_of_the_epoch(made):
+    tokens = TokenSet.open(made["tokens"])
+    rows = BestFitRows(tokens, "train", 32, seed=1)
+    seen = list(documents_seen(rows, 10_000, tokens.boundary_id, None))
+    assert sum(len(d) - 1 for d in seen) == rows.pairs_per_epoch
+    whole = [document[1:-1].tolist() for document in training_documents(tokens, None) if len(document) <= 33]
+    assert {tuple(d[1:-1].tolist()) for d in seen} >= {tuple(d) for d in whole}
 
 
 def test_documents_seen_are_the_first_rows_and_no_more_than_an_epoch(made):

@@ -54,10 +54,10 @@ def run(config: TokenizeConfig, inputs: dict[str, Artefact], work: Work) -> None
     unknown = tokenizer.backend.token_to_id(tokenizer.named_tokens.get("unk_token", ""))
 
     dtype = np.dtype(np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32)
-    shards = {split: _ShardWriter(work.path, split, dtype, config.shard_tokens, unknown) for split in SPLITS}
+    shards = {split: ShardWriter(work.path, split, dtype, config.shard_tokens, unknown) for split in SPLITS}
     done = 0
     with work.console.progress("tokenize", total=sum(corpus.measures["bytes"].values()), unit="B") as progress:
-        columns = ["id", "text", "split", "bytes", *_optional(corpus)]
+        columns = ["id", "text", "split", "bytes", *mixture_columns(corpus)]
         for chunk in read_corpus(corpus, columns, chunk_bytes=config.chunk_bytes):
             rows = [dict(zip(columns, values, strict=True)) for values in zip(*chunk.values(), strict=True)]
             fresh = [row for row in rows if shards[row["split"]].wants()]
@@ -68,13 +68,13 @@ def run(config: TokenizeConfig, inputs: dict[str, Artefact], work: Work) -> None
             progress.update(done)
     for writer in shards.values():
         writer.close()
-    measures = _merge_tables(work.path, shards)
+    measures = merge_tables(work.path, shards)
     work.measures.update(measures)
     work.measures["vocab_size"] = tokenizer.vocab_size
     work.measures["tokenizer_fingerprint"] = tokenizer.fingerprint
 
 
-class _ShardWriter:
+class ShardWriter:
     """Fills one split's shards in order; what an earlier attempt committed is left out."""
 
     def __init__(self, folder: Path, split: str, dtype: np.dtype[Any], shard_tokens: int, unknown: int | None) -> None:
@@ -143,7 +143,7 @@ def _parquet(rows: list[dict[str, Any]]) -> bytes:
     return content.getvalue()
 
 
-def _optional(corpus: Artefact) -> list[str]:
+def mixture_columns(corpus: Artefact) -> list[str]:
     """What a corpus that was mixed says of its documents."""
     import pyarrow.parquet as pq
 
@@ -152,7 +152,7 @@ def _optional(corpus: Artefact) -> list[str]:
     return [name for name in ("copies", "phase") if name in names]
 
 
-def _merge_tables(folder: Path, shards: dict[str, _ShardWriter]) -> dict[str, Any]:
+def merge_tables(folder: Path, shards: dict[str, ShardWriter]) -> dict[str, Any]:
     """Write `documents.parquet` from the shards' tables, take those away, and give the counts."""
     import pyarrow as pa
     import pyarrow.compute as pc

@@ -37,6 +37,8 @@ class DocumentTable:
     """Tokens, without special ones."""
     bytes: Ids
     """UTF-8 bytes of the text."""
+    distinct: int
+    """Documents without their further entries: the first so many."""
     phase: Ids | None = None
     """The part of an epoch in which each is seen, from 0; None where there is but one."""
 
@@ -219,6 +221,7 @@ def _read_table(folder: Path, split: str) -> DocumentTable:
         start=start[rows],
         length=(end - start)[rows],
         bytes=found["bytes"][rows],
+        distinct=len(start),
         phase=None if phase is None else phase[rows],
     )
 

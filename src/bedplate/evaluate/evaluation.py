@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from bedplate.console import Console
-from bedplate.data.packing import PackedRows
+from bedplate.data.best_fit import training_rows
 from bedplate.data.tokens import TokenSet
 from bedplate.errors import ArtefactError, InternalError, TokenizerError
 from bedplate.evaluate import language, samples
@@ -186,7 +186,7 @@ def _seen(
         )
         return None
     settings = run.config
-    rows = PackedRows(tokens, "train", settings["length"], settings["seed"])
+    rows = training_rows(settings.get("packing", "stream"), tokens, settings["length"], settings["seed"])
     return documents_seen(rows, settings["steps"] * settings["batch"], tokens.boundary_id, limit)
 
 

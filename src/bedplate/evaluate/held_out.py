@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bedplate.config.randomness import fold_in
+from bedplate.data.best_fit import BestFitRows
 from bedplate.data.corpus import read_corpus
 from bedplate.data.packing import PackedRows
 from bedplate.data.tokens import TokenSet
@@ -109,7 +111,7 @@ def training_documents(tokens: TokenSet, limit: int | None) -> Iterator[Ints]:
     """Training documents as BOS t1 .. tn END, in the artefact's order, until `limit` tokens are reached."""
     edge = np.array([tokens.boundary_id])
     total = 0
-    for i in range(len(tokens.documents("train"))):
+    for i in range(tokens.documents("train").distinct):
         if limit is not None and total >= limit:
             break
         document = tokens.document("train", i)
@@ -117,7 +119,7 @@ def training_documents(tokens: TokenSet, limit: int | None) -> Iterator[Ints]:
         total += len(document) + 1
 
 
-def documents_seen(rows: PackedRows, count: int, boundary: int, limit: int | None) -> Iterator[Ints]:
+def documents_seen(rows: PackedRows | BestFitRows, count: int, boundary: int, limit: int | None) -> Iterator[Ints]:
     """What the first `count` training rows show, as documents BOS t1 .. tn END or the parts of one that were seen.
 
     Rows that follow each other in the stream are joined again. A second look at a document adds nothing: what lies
@@ -126,6 +128,9 @@ def documents_seen(rows: PackedRows, count: int, boundary: int, limit: int | Non
     """
     count = min(count, rows.rows_per_epoch, count if limit is None else -(-limit // rows.length))
     if not count:
+        return
+    if isinstance(rows, BestFitRows):
+        yield from _pieces_seen(rows, count)
         return
     parts = [rows.rows(first, min(ROWS_AT_ONCE, count - first)) for first in range(0, count, ROWS_AT_ONCE)]
     places = np.array([rows.place(row) for row in range(count)])
@@ -139,3 +144,16 @@ def documents_seen(rows: PackedRows, count: int, boundary: int, limit: int | Non
     flat, after = stream.reshape(-1), following.reshape(-1)
     for a, b in zip(starts, ends, strict=True):
         yield np.append(flat[a:b], after[b - 1])
+
+
+def _pieces_seen(rows: BestFitRows, count: int) -> Iterator[Ints]:
+    """The documents, and pieces of long ones, in the first rows that are packed by best fit."""
+    for first in range(0, count, ROWS_AT_ONCE):
+        part = rows.rows(first, min(ROWS_AT_ONCE, count - first))
+        for inputs, targets, segments, keep in zip(
+            *(part[name] for name in ("tokens", "targets", "segments", "keep")), strict=True
+        ):
+            edges = np.append(np.flatnonzero(np.diff(segments, prepend=-1)), len(segments))
+            for a, b in pairwise(edges):
+                if keep[a]:
+                    yield np.append(inputs[a:b], targets[b - 1])

@@ -59,10 +59,11 @@ class Facts:
 def gather(config: ReleaseConfig, model: Released, run: Artefact, evaluation: Artefact | None) -> Facts:
     """Facts from the run, its lineage, the evaluation and the recipe."""
     tree = lineage(run)
-    corpora = _of_kind(tree, "corpus")
+    corpora, tokens = _of_kind(tree, "corpus"), _of_kind(tree, "tokens")
+    trained_on = _inputs_of(tokens, corpora) or corpora
     sections: list[Section] = [
         ("Model", _model(model, run)),
-        ("Training data", _data(corpora, _of_kind(tree, "tokens"))),
+        ("Training data", [*_data(corpora, tokens), *map(_synthetic, trained_on)]),
         ("Training", _training(run)),
         ("Attested by the releaser", _attested(config)),
     ]
@@ -72,7 +73,7 @@ def gather(config: ReleaseConfig, model: Released, run: Artefact, evaluation: Ar
         measures = None
         sections.insert(3, ("Evaluation", [missing("evaluation", "no evaluation was given to the release stage")]))
     return Facts(
-        card_kind(model), sections, [source for corpus in corpora for source in data_sources(corpus)], measures, tree
+        card_kind(model), sections, [source for corpus in trained_on for source in data_sources(corpus)], measures, tree
     )
 
 
@@ -96,6 +97,12 @@ def data_sources(corpus: Artefact) -> list[DataSource]:
 def _of_kind(tree: Ancestor, kind: str) -> list[Artefact]:
     found = {a.digest: a.artefact for a in tree.walk() if a.kind == kind and a.artefact is not None}
     return [artefact for artefact in found.values() if artefact is not None]
+
+
+def _inputs_of(tokens: Sequence[Artefact], corpora: Sequence[Artefact]) -> list[Artefact]:
+    """The corpora that were tokenised; the others are what those were made from."""
+    digests = {entry.digest for artefact in tokens for entry in artefact.manifest.inputs}
+    return [corpus for corpus in corpora if corpus.digest in digests]
 
 
 _SHAPE = {
@@ -147,6 +154,21 @@ def _data(corpora: Sequence[Artefact], tokens: Sequence[Artefact]) -> list[Fact]
         if "tokens" in artefact.measures:
             facts.append(Fact("tokens by split", _counts(artefact.measures["tokens"]), "measured", origin(artefact)))
     return facts
+
+
+def _synthetic(corpus: Artefact) -> Fact:
+    """How much of what was trained on a model wrote."""
+    label, m = "training text that a model wrote", corpus.measures.get("synthetic")
+    if m is None:
+        return missing(label, f"not recorded by {corpus.name}")
+    documents, seen = m["documents"]["train"], m["seen_bytes"]
+    value = f"none of {corpus.measures['documents']['train']:,} documents is marked so"
+    if documents:
+        value = (
+            f"{documents:,} of {corpus.measures['documents']['train']:,} documents, "
+            f"{seen['synthetic'] / seen['all']:.1%} of the bytes that an epoch sees; by {_counts(m['generators'])}"
+        )
+    return Fact(label, value, "measured", origin(corpus))
 
 
 def _training(run: Artefact) -> list[Fact]:

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from bedplate.report.corpus_pieces import anywhere
 from bedplate.report.corpus_samples import SHORT_CHARACTERS, add_document
 from bedplate.report.corpus_scan import Count, Key, Scan
 from bedplate.report.corpus_tables import Row, Side, Tables
@@ -52,18 +53,18 @@ def add_duplicates(page: Page, measures: Mapping[str, Any], tables: Tables, scan
                 add_document(inside, found[row], remark, SHORT_CHARACTERS)
         _add(inside, gone.get(name, []), found)
         _rest(inside, count, len(gone.get(name, [])))
-        page.fold(f"{_many(count, 'copy', 'copies')} of {_called(origin, found) or name}", inside)
+        page.fold(anywhere(f"{_many(count, 'copy', 'copies')} of {_called(origin, found) or name}"), inside)
     if clusters:
         page.heading("Alike, and so in one split", level=3)
     for name, count in clusters.items():
         inside = Page("")
         _add(inside, alike.get(name, []), found)
         _rest(inside, count, len(alike.get(name, [])))
-        page.fold(f"{count:,} documents like {_called(alike.get(name, []), found) or name}", inside)
+        page.fold(anywhere(f"{count:,} documents like {_called(alike.get(name, []), found) or name}"), inside)
 
 
 def _figures(figures: Mapping[str, Any]) -> str:
-    """ "groups 68, largest group 4"."""
+    """In words: "groups 68, largest group 4"."""
     shown = {readable(name): scalar(value) for name, value in figures.items()}
     return ", ".join(f"{name} {value:,}" if is_number(value) else f"{name} {value}" for name, value in shown.items())
 

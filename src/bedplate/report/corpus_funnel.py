@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from bedplate.console.figures import bytes_text, duration
+from bedplate.report.corpus_pieces import bar, key, share_text, whole
 from bedplate.report.corpus_scan import LEFT_OUT, Count, Scan
-from bedplate.report.markup import Markup, escape
+from bedplate.report.markup import Markup
 from bedplate.report.measures import readable
 from bedplate.report.page import Cell, Page
-
-_LONGEST_WORD = 24
 
 
 def add_funnel(page: Page, measures: Mapping[str, Any], scan: Scan) -> None:
@@ -43,17 +42,6 @@ def add_funnel(page: Page, measures: Mapping[str, Any], scan: Scan) -> None:
     _drift(page, measures, scan)
     _reasons(page, stages, scan, read)
     _cost(page, stages)
-
-
-def bar(kept: float, lost: float) -> Markup:
-    """Two shares of a whole, in 0 to 1, as one bar beside the other."""
-    parts = "".join(
-        f'<div style="width:{100 * share:.2f}%;min-width:2px;background:var(--series-{colour})"></div>'
-        for share, colour in ((kept, 1), (lost, 2))
-        if share > 0
-    )
-    style = "display:flex;height:1em;margin-top:.25em;min-width:3.5rem;width:16vw;max-width:15rem"
-    return Markup(f'<div style="{style}">{parts}</div>')
 
 
 def _drift(page: Page, measures: Mapping[str, Any], scan: Scan) -> None:
@@ -98,23 +86,5 @@ def _cost(page: Page, stages: Mapping[str, Mapping[str, Any]]) -> None:
     page.table(headers, rows, right=headers[2:])
 
 
-def key(colour: int) -> Markup:
-    """A small square of a series' colour, for a legend in words."""
-    style = f"display:inline-block;width:.8em;height:.8em;background:var(--series-{colour})"
-    return Markup(f'<span style="{style}"></span>')
-
-
-def whole(text: str) -> Markup | str:
-    """A table's cell whose words aren't broken on a narrow screen, unless one is too long to be a word."""
-    if max(map(len, text.split()), default=0) > _LONGEST_WORD:
-        return text
-    return Markup(f'<span style="overflow-wrap:break-word">{escape(text)}</span>')
-
-
 def _time(seconds: float) -> str:
     return duration(seconds) if seconds >= 10 else f"{seconds:.2f} s"
-
-
-def share_text(part: float, whole: float) -> str:
-    """ "12.3%"; "-" of nothing."""
-    return f"{100 * part / whole:.1f}%" if whole else "–"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from bedplate.console.figures import bytes_text
-from bedplate.report.corpus_funnel import share_text, whole
+from bedplate.report.corpus_pieces import share_text, whole
 from bedplate.report.corpus_scan import Count, Groups, Key, Scan
 from bedplate.report.corpus_tables import SIDES, Side
 from bedplate.report.measures import is_number, readable

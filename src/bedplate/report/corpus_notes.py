@@ -16,7 +16,7 @@ class Bound:
 
     @property
     def words(self) -> str:
-        """ "50 at least, 100,000 at most"."""
+        """In words: "50 at least, 100,000 at most"."""
         least = None if self.min is None else f"{self.min:,.6g} at least"
         most = None if self.max is None else f"{self.max:,.6g} at most"
         return ", ".join(part for part in (least, most) if part)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bedplate.report.corpus_pieces import anywhere
 from bedplate.report.corpus_scan import LEFT_OUT, Nearest, Scan
 from bedplate.report.corpus_tables import Row, Tables
 from bedplate.report.markup import Markup, escape
@@ -65,7 +66,7 @@ def _left_out(page: Page, tables: Tables, scan: Scan) -> None:
                 add_document(inside, found[row], _cut(found[row].get("detail"), SHORT_CHARACTERS), SHORT_CHARACTERS)
         reason, stage, status = key
         where = f"{readable(stage)}, {status}" if stage else str(status)
-        page.fold(f"{readable(reason or 'no reason given')} ({where}): {counts[key].documents:,}", inside)
+        page.fold(anywhere(f"{readable(reason or 'no reason given')} ({where}): {counts[key].documents:,}"), inside)
     if order[MOST_REASONS:]:
         page.text(f"and {len(order) - MOST_REASONS:,} rarer reasons.")
 
@@ -85,7 +86,7 @@ def _nearest(page: Page, tables: Tables, nearest: Sequence[Nearest]) -> None:
             if row in found:
                 remark = f"{readable(near.column)} {number_text(float(f'{value:.6g}'))}; {near.bound.words}"
                 add_document(inside, found[row], remark, SHORT_CHARACTERS)
-        rules.fold(f"{readable(near.bound.rule)}: {near.bound.words}", inside)
+        rules.fold(anywhere(f"{readable(near.bound.rule)}: {near.bound.words}"), inside)
     page.fold(f"by each of {len(nearest)} rules" if len(nearest) > 1 else "by one rule", rules)
 
 

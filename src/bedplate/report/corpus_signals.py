@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bedplate.report.corpus_funnel import key
 from bedplate.report.corpus_groups import PERSONAL
 from bedplate.report.corpus_histogram import histogram
+from bedplate.report.corpus_pieces import anywhere, key
 from bedplate.report.corpus_scan import Column, Scan
 from bedplate.report.markup import Markup, escape
 from bedplate.report.measures import readable
@@ -14,6 +14,7 @@ from bedplate.report.page import Cell, Page
 
 MOST_HISTOGRAMS = 40
 OTHERS = "other columns"
+_CELL = "display:flex;flex-direction:column;justify-content:space-between;min-width:0;overflow-wrap:anywhere"
 _GRID = "display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,15rem),1fr));gap:1.25rem 1rem"
 
 
@@ -37,12 +38,12 @@ def add_signals(page: Page, scan: Scan) -> None:
         mine = [column for column in drawn if (column.note.family or OTHERS) == family]
         picture = _grid(mine)
         if any(column.note.bounds for column in mine) or len(families) == 1:
-            page.heading(readable(family), level=3)
+            page.heading(anywhere(readable(family)), level=3)
             page.figure(picture)
         else:
             inside = Page("")
             inside.figure(picture)
-            page.fold(f"{readable(family)}: {', '.join(readable(column.name) for column in mine)}", inside)
+            page.fold(anywhere(f"{readable(family)}: {', '.join(readable(column.name) for column in mine)}"), inside)
     same = [column for column in columns if column.same and column not in drawn]
     if same:
         page.text("The same in all documents: " + "; ".join(map(_value, same)) + ".")
@@ -76,10 +77,7 @@ def _grid(columns: Sequence[Column]) -> Markup:
         picture = histogram(column.bins, kept, lost, column.note.bounds, title=readable(column.name))
         words = f'<div class="note">{escape(column.note.description)}</div>' if column.note.description else ""
         name = f"<strong>{escape(readable(column.name))}</strong>"
-        cells.append(
-            f'<div style="display:flex;flex-direction:column;justify-content:space-between;min-width:0">'
-            f"<div>{name}{words}</div>{picture}</div>"
-        )
+        cells.append(f'<div style="{_CELL}"><div>{name}{words}</div>{picture}</div>')
     return Markup(f'<div style="{_GRID}">{"".join(cells)}</div>')
 
 

@@ -168,15 +168,17 @@ def test_an_index_with_a_task_of_any_name_comes_back(tmp_path):
     assert EvaluationIndex.load(tmp_path / "index.npz").items == (("t\ud800", "é\n"),)
 
 
-def test_a_million_empty_items(tmp_path):
+def test_very_many_empty_items(tmp_path):
     rows = tmp_path / "items.jsonl"
-    rows.write_text('{"q": ""}\n' * 1_000_000)
+    rows.write_text('{"q": ""}\n' * 199_999 + json.dumps({"q": ITEMS[0].passages[0]}) + "\n")
     file = EvaluationFile(path=str(rows), fields=("q",))
-    with pytest.raises(InputError, match=r"none of 1,000,000 evaluation items has 8 words or more"):
-        build_index(DecontaminateConfig(files=(file,)))
-    with rows.open("a") as stream:
-        stream.write(json.dumps({"q": ITEMS[0].passages[0]}) + "\n")
     index = build_index(DecontaminateConfig(files=(file,)))
-    assert index.items_touched(ITEMS[0].passages[0]) == [("items", "1000001")]
-    index.save(tmp_path / "index.npz")
-    assert EvaluationIndex.load(tmp_path / "index.npz").covered.sum() == 1
+    assert index.items_touched(ITEMS[0].passages[0]) == [("items", "200000")]
+    assert index.covered.sum() == 1
+
+
+def test_items_that_are_all_too_short_are_refused(tmp_path):
+    rows = tmp_path / "items.jsonl"
+    rows.write_text('{"q": ""}\n' * 2000)
+    with pytest.raises(InputError, match=r"none of 2,000 evaluation items has 8 words or more"):
+        build_index(DecontaminateConfig(files=(EvaluationFile(path=str(rows), fields=("q",)),)))

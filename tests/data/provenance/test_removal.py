@@ -291,3 +291,21 @@ def test_a_reader_in_another_process_goes_on(world):
     remove(world, "domain=b.org", in_place=True)
     said, _ = reader.communicate("\n", timeout=60)
     assert 0 < int(said) <= count
+
+
+def test_an_owner_is_known_by_what_the_page_says(tmp_path):
+    from bedplate.data.curate import CURATE, CurateConfig
+    from bedplate.ledger import produce
+
+    (tmp_path / "pages").mkdir()
+    for number in range(12):
+        head = '<meta name="author" content="Jane  Doe">' if number % 3 == 0 else ""
+        text = f"<p>Page {number} says something of its own about gears, shafts and oil, at some length.</p>"
+        (tmp_path / "pages" / f"{number}.html").write_text(f"<html><head>{head}</head><body>{text * 3}</body></html>")
+    source = {"html": str(tmp_path / "pages"), "license": "CC0-1.0"}
+    config = CurateConfig(sources=[source], validation=0.4)
+    corpus = produce(CURATE, config, {}, tmp_path / "corpus", name="corpus", console=QUIET)
+    done = remove_documents(corpus.path, matches=["owner=jane doe"], why=WHY, out=tmp_path / "without", console=QUIET)
+    assert done.corpus.measures["remove"]["documents"] == 4
+    left = [path.read_bytes() for path in done.corpus.path.glob("*.parquet")]
+    assert not any(b"Jane" in content for content in left)

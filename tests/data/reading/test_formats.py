@@ -233,7 +233,7 @@ def test_repositories(repository):
     assert fates(found(git=str(repository), include=("docs/**",))) == {"docs/ä.md": None}
     with pytest.raises(InputError, match="no commit 'nothing'"):
         found(git=str(repository), commit="nothing")
-    with pytest.raises(InputError, match="no commit 'HEAD'"):
+    with pytest.raises(InputError, match="docs: no git repository, of which `git` takes the top folder"):
         found(git=str(repository / "docs"))
 
 

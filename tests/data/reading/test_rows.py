@@ -105,6 +105,12 @@ def test_files_that_lack_a_column(tmp_path):
         raw_inputs([source], "skip")
 
 
+def test_a_folder_without_such_files_says_which(tmp_path):
+    (tmp_path / "a.txt").write_text("x")
+    with pytest.raises(InputError, match=r"no files to read in it \(epub takes \*\.epub\)"):
+        find(Source(epub=str(tmp_path), license="MIT"))
+
+
 def test_gzipped_lines(tmp_path):
     data = gzip.compress(b'{"text": "a"}\n{"text": "b"}\n' * 1000)
     (tmp_path / "a.jsonl.gz").write_bytes(data)

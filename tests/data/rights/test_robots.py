@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bedplate.data.documents import Document
+from bedplate.data.reading.crawled import CrawledDocument
 from bedplate.data.rights.config import RightsConfig
 from bedplate.data.rights.robots import Robots, fits, path_of, refuses_training
-from bedplate.data.reading.crawled import CrawledDocument
 from bedplate.data.rights.site_files import SiteFiles
 from bedplate.data.rights.step import step
 from bedplate.errors import InputError

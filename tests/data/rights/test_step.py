@@ -182,6 +182,12 @@ def test_errors_in_lists_name_file_and_line(tmp_path, name, content, words):
         Takedown.read([str(tmp_path / "absent.csv")])
 
 
+def test_a_setting_that_is_no_domain():
+    with pytest.raises(InputError, match=r"rights.blocked_domains: 'no domain' is no domain") as raised:
+        step(RightsConfig(blocked_domains=["no domain"]))
+    assert raised.value.fix == "Write a domain: example.org."
+
+
 def test_a_list_is_compact_and_fast(tmp_path):
     path = tmp_path / "list.txt"
     path.write_text("".join(f"domain=site{i}.example.org\n" for i in range(100_000)))

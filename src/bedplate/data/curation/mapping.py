@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 import time
 from collections.abc import Iterator
@@ -167,7 +166,7 @@ def _files_alone(source: Source, piece: Piece) -> list[Piece]:
 
 def _guarded(step: Step, documents: list[Document]) -> None:
     """The step over the documents; one on which it breaks is failed, and harms no other."""
-    before = [_copy(document) for document in documents]
+    before = [_state(document) for document in documents]
     try:
         step(documents)
         return
@@ -176,7 +175,7 @@ def _guarded(step: Step, documents: list[Document]) -> None:
     except Exception as error:
         problem = error
     for document, as_it_was in zip(documents, before, strict=True):
-        vars(document).update(vars(as_it_was))
+        vars(document).update(as_it_was)
     if len(documents) == 1:
         documents[0].fail(step.name, "error", f"{type(problem).__name__}: {problem}"[:500])
         return
@@ -184,10 +183,8 @@ def _guarded(step: Step, documents: list[Document]) -> None:
         _guarded(step, [document])
 
 
-def _copy(document: Document) -> Document:
-    twin = copy.copy(document)
-    twin.columns, twin.metadata = dict(document.columns), dict(document.metadata)
-    return twin
+def _state(document: Document) -> dict[str, Any]:
+    return vars(document) | {"columns": dict(document.columns), "metadata": dict(document.metadata)}
 
 
 def _leave_out_what_is_no_text(document: Document, largest: int) -> None:

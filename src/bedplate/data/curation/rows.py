@@ -26,7 +26,10 @@ def shard_schema(columns: Mapping[str, str]) -> dict[str, str]:
 
 
 def row_of(document: Document, label: str, columns: Mapping[str, str]) -> dict[str, Any]:
-    """A shard's row; label: its source's. What was left out before it had a text has no id, sha256 or bytes of UTF-8."""
+    """A shard's row; `label` is its source's.
+
+    What was left out before it had a text has no id, sha256 or bytes of UTF-8.
+    """
     text, data = document.text, None
     if text is not None:
         data = text.encode(errors="surrogatepass")

@@ -10,7 +10,8 @@ from typing import Any
 def split_of_row(row: Mapping[str, Any], validation: float, *, clustered: bool) -> str:
     """The split of a document: by its group if the source names one, by its cluster if there is one, else by itself.
 
-    One that came out of a corpus stays in its split, unless clusters have been looked for since. Hashed, so that a group that is called by a document's hash isn't that document.
+    One that came out of a corpus stays in its split, unless clusters have been looked for since. Hashed, so that a
+    group that is called by a document's hash isn't that document.
     """
     if row.get("split") and not clustered:
         return str(row["split"])

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bedplate.data.corpus import CORPUS_SCHEMA, DROPPED_SCHEMA, ParquetTable
 from bedplate.data.curation.rows import EXCERPT
 from bedplate.data.curation.shards import COLUMNS, TEXTS, VERDICTS, Shards
@@ -18,6 +20,8 @@ from bedplate.data.synthetic_share import SyntheticShare
 PART, LEFT_OUT = "part.parquet", "dropped.parquet"
 COUNTED = ("split", "license", "language", "label")
 
+_Fate = dict[str, Any] | None
+
 
 def write_shard(arguments: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Write `part.parquet` and `dropped.parquet` of one shard. arguments: shards, shard, names (of the joint steps),
@@ -27,25 +31,22 @@ def write_shard(arguments: dict[str, Any], folder: Path) -> dict[str, Any]:
     a model wrote.
     """
     shards, shard, columns = arguments["shards"], arguments["shard"], arguments["columns"]
-    decided = _Decided(shards, shard, arguments["names"])
     count = _Counts()
     with (
         ParquetTable(folder, "part", corpus_schema(columns), single=True) as kept,
         ParquetTable(folder, "dropped", dropped_schema(columns), single=True) as left_out,
     ):
-        for row in _rows(shards, shard, decided.changed):
-            number = row.pop("number")
-            row |= decided.columns.get(number, {})
-            if number in decided.verdicts:
-                row = _excerpted(row | decided.verdicts[number])
+        for row, fate, more in _rows(shards, shard, _Decided(shards, shard, arguments["names"])):
+            row |= more
+            if fate is not None:
+                row = _excerpted(row | fate)
                 left_out.add(row)
                 count.left_out(row)
             elif row["status"] != "kept":
                 left_out.add(row)
                 count.left_out(row)
             else:
-                clustered = "cluster" in decided.columns.get(number, {})
-                row["split"] = split_of_row(row, arguments["validation"], clustered=clustered)
+                row["split"] = split_of_row(row, arguments["validation"], clustered="cluster" in more)
                 row["copies"] = row.get("copies") or 1
                 kept.add(row)
                 count.kept(row)
@@ -62,40 +63,80 @@ def dropped_schema(columns: Mapping[str, str]) -> dict[str, str]:
     return DROPPED_SCHEMA | {name: kind for name, kind in columns.items() if name not in DROPPED_SCHEMA | CORPUS_SCHEMA}
 
 
-class _Decided:
-    """What the joint steps said of a shard's rows."""
+class _Said:
+    """What a joint step wrote of a shard's rows, to be asked for from the first row to the last."""
 
-    def __init__(self, shards: Shards, shard: int, names: list[str]) -> None:
+    def __init__(self, path: Path) -> None:
         import pyarrow.parquet as pq
 
-        self.verdicts: dict[int, dict[str, Any]] = {}
-        self.columns: dict[int, dict[str, Any]] = {}
-        self.changed: set[int] = set()
-        for name, folder in zip(names, shards.decided, strict=True):
-            place = task_folder(folder, shard)
-            if (path := place / VERDICTS).is_file():
-                for row in pq.read_table(path).to_pylist():
-                    fate = {"status": "dropped", "stage": name} | {k: row[k] for k in ("reason", "detail", "other")}
-                    self.verdicts.setdefault(row["row"], fate)
-            if (path := place / COLUMNS).is_file():
-                for row in pq.read_table(path).to_pylist():
-                    self.columns.setdefault(row.pop("row"), {}).update(row)
-            if (path := place / TEXTS).is_file():
-                self.changed.update(pq.read_table(path, columns=["row"]).column("row").to_pylist())
+        table = pq.read_table(path).combine_chunks()
+        rows = table.column("row").to_numpy()
+        order = np.argsort(rows, kind="stable")
+        self._rows, self._table = rows[order], table.take(order)
+
+    def between(self, first: int, end: int) -> list[dict[str, Any]]:
+        start, stop = np.searchsorted(self._rows, [first, end]).tolist()
+        found: list[dict[str, Any]] = self._table.slice(start, stop - start).to_pylist()
+        return found
 
 
-def _rows(shards: Shards, shard: int, changed: set[int]) -> Iterator[dict[str, Any]]:
-    """Every row of a shard, with its number, its text as it is now, and its size and hashes to go with it."""
+class _Decided:
+    """What the joint steps said of a shard's rows: kept as they wrote it, as rows of Python's it would be ten times as
+    large."""
+
+    def __init__(self, shards: Shards, shard: int, names: list[str]) -> None:
+        places = [task_folder(folder, shard) for folder in shards.decided]
+        self._verdicts = [
+            (name, _Said(place / VERDICTS))
+            for name, place in zip(names, places, strict=True)
+            if (place / VERDICTS).is_file()
+        ]
+        self._columns = [_Said(place / COLUMNS) for place in places if (place / COLUMNS).is_file()]
+        self._texts = [_changed(place / TEXTS) for place in places if (place / TEXTS).is_file()]
+
+    def verdicts(self, first: int, end: int) -> dict[int, dict[str, Any]]:
+        """The fate of the rows from `first` that were left out: the first step that did has the word."""
+        fates: dict[int, dict[str, Any]] = {}
+        for name, said in self._verdicts:
+            for row in said.between(first, end):
+                fate = {"status": "dropped", "stage": name} | {k: row[k] for k in ("reason", "detail", "other")}
+                fates.setdefault(row["row"], fate)
+        return fates
+
+    def columns(self, first: int, end: int) -> dict[int, dict[str, Any]]:
+        """What is known more of the rows from `first`: the last step that says something has the word."""
+        known: dict[int, dict[str, Any]] = {}
+        for said in self._columns:
+            for row in said.between(first, end):
+                known.setdefault(row.pop("row"), {}).update(row)
+        return known
+
+    def changed(self, row: int) -> bool:
+        """Whether a step changed the row's text."""
+        return any(row in rows for rows in self._texts)
+
+
+def _changed(path: Path) -> frozenset[int]:
+    import pyarrow.parquet as pq
+
+    return frozenset(pq.read_table(path, columns=["row"]).column("row").to_pylist())
+
+
+def _rows(shards: Shards, shard: int, decided: _Decided) -> Iterator[tuple[dict[str, Any], _Fate, dict[str, Any]]]:
+    """Every row of a shard, with its text as it is now and its size and hashes to go with it; its fate, if a joint step
+    left it out; what these know more of it."""
     import pyarrow.parquet as pq
 
     names = pq.read_schema(shards.path(shard)).names
     for numbers, batch in shards.read(shard, names, alive=False):
+        first, end = int(numbers[0]), int(numbers[-1]) + 1
+        verdicts, columns = decided.verdicts(first, end), decided.columns(first, end)
         for number, row in zip(numbers.tolist(), batch.to_pylist(), strict=True):
-            if number in changed and row["text"] is not None:
+            if decided.changed(number) and row["text"] is not None:
                 data = row["text"].encode()
                 row["sha256"] = hashlib.sha256(data).hexdigest()
                 row["id"], row["bytes"] = row["sha256"][:24], len(data)
-            yield row | {"number": number}
+            yield row, verdicts.get(number), columns.get(number, {})
 
 
 def _excerpted(row: dict[str, Any]) -> dict[str, Any]:
@@ -120,7 +161,7 @@ class _Counts:
             self._domains[row["domain"]] += 1
         self._fates[row["label"], "kept"] += 1
         self._terms[row["label"], row["license"] or "unknown"] += 1
-        self._synthetic.add(row["synthetic"], row["split"], row["bytes"])
+        self._synthetic.add(row)
 
     def left_out(self, row: dict[str, Any]) -> None:
         self._fates[row["label"], row["status"]] += 1

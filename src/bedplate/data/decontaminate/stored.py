@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import struct
 import zipfile
 from pathlib import Path
 from typing import IO, Any
@@ -41,12 +42,10 @@ def read_index(path: Path, version: int) -> tuple[dict[str, Any], Hashes, Number
             if len(archive.infolist()) != len(_TYPES):
                 raise ValueError("there is more in it than an index has")
         about = json.loads(arrays["about"].tobytes().decode("utf-8", "surrogatepass"))
-    except zipfile.BadZipFile as error:
-        raise ValueError(str(error)) from error
-    except KeyError as error:
-        raise ValueError(f"there is no {error.args[0]!r} in it") from error
     except RecursionError as error:
         raise ValueError("its description is nested without end") from error
+    except (zipfile.BadZipFile, KeyError, EOFError, RuntimeError, struct.error) as error:  # what zipfile raises
+        raise ValueError(f"damaged: {error}") from error
     found = about.get("version") if isinstance(about, dict) else None
     if found != version:
         raise ValueError(f"of version {found!r}, not {version}")

@@ -9,6 +9,9 @@ from bedplate.data.extra import require
 
 _HARMLESS = frozenset(map(chr, range(0x80))) | frozenset("\xa0©®™°·–—―‘’“”•…€′″→✓")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+_BEYOND_ASCII = re.compile(r"[^\x00-\x7f]+")
+_NEAR = 8
+_FEW = 20
 _PLAIN = bytes(code for code in range(0x80) if not _CONTROL.match(chr(code)))
 
 
@@ -20,7 +23,7 @@ def repairer() -> Callable[[str], str]:
     worked on at all.
     """
     ftfy = require("ftfy", "extract.repair")
-    is_bad = require("ftfy.badness", "extract.repair").is_bad
+    signs = require("ftfy.badness", "extract.repair").BADNESS_RE
     how = ftfy.TextFixerConfig(
         unescape_html=False,
         fix_latin_ligatures=False,
@@ -32,7 +35,7 @@ def repairer() -> Callable[[str], str]:
 
     def repair(text: str) -> str:
         odd = _odd(text)
-        if odd and (_CONTROL.search(odd) or (not _HARMLESS.issuperset(odd) and is_bad(text))):
+        if odd and (_CONTROL.search(odd) or (not _HARMLESS.issuperset(odd) and _bears(text, odd, signs))):
             fixed: str = ftfy.fix_text(text, how)
             return fixed
         return text
@@ -44,3 +47,14 @@ def _odd(text: str) -> str:
     """The characters that aren't ASCII or that control something. By way of bytes, which are the fastest to go through:
     most texts have next to none."""
     return text.encode("utf-8", "surrogatepass").translate(None, _PLAIN).decode("utf-8", "surrogatepass")
+
+
+def _bears(text: str, odd: str, signs: re.Pattern[str]) -> bool:
+    """Whether the text bears one of the signs of harm. Each of these is some character beyond ASCII with at most a few
+    others around, so where there are few, it is enough to look near them."""
+    if len(odd) * _FEW > len(text):
+        return signs.search(text) is not None
+    return any(
+        signs.search(text, max(0, found.start() - _NEAR), found.end() + _NEAR) is not None
+        for found in _BEYOND_ASCII.finditer(text)
+    )

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from bedplate.data.documents import Value
 from bedplate.data.filters.config import FiltersConfig
 from bedplate.data.filters.rules import OneOf, rules_of
-from bedplate.data.filters.step import _bounds, _failure
+from bedplate.data.filters.step import bounds_of, failure
 
 Verdict = Literal["passed", "failed", "not measured"]
 
@@ -34,7 +34,7 @@ def judge(config: FiltersConfig, columns: Mapping[str, Value]) -> list[Judgement
     judgements = []
     for rule in rules_of(config):
         value = columns.get(rule.column)
-        detail = _failure(rule, _bounds(rule), value)
+        detail = failure(rule, bounds_of(rule), value)
         verdict: Verdict = "failed" if detail else "not measured" if value is None else "passed"
         if isinstance(rule, OneOf):
             bound = f"one of {', '.join(rule.values)}"

@@ -25,7 +25,7 @@ class Filters:
     name = "filters"
 
     def __init__(self, config: FiltersConfig) -> None:
-        self._rules = [(rule, _bounds(rule)) for rule in rules_of(config)]
+        self._rules = [(rule, bounds_of(rule)) for rule in rules_of(config)]
         self._lines = config.c4_lines
         self.columns: Mapping[str, str] = {FAILED_RULES: "string"} | ({LINES_REMOVED: "int32"} if self._lines else {})
 
@@ -34,7 +34,7 @@ class Filters:
             failures = [
                 (rule.name, detail)
                 for rule, bounds in self._rules
-                if (detail := _failure(rule, bounds, document.columns.get(rule.column))) is not None
+                if (detail := failure(rule, bounds, document.columns.get(rule.column))) is not None
             ]
             document.columns[FAILED_RULES] = ",".join(name for name, _ in failures)
             if failures:
@@ -61,7 +61,7 @@ def step(config: FiltersConfig, available: Mapping[str, str] | None = None) -> S
 Bounds = tuple[float, float]
 
 
-def _bounds(rule: Rule | OneOf) -> Bounds:
+def bounds_of(rule: Rule | OneOf) -> Bounds:
     """The rule's bounds as float32, as fractions are stored: what is stored as 0.3 isn't over 0.3."""
     if isinstance(rule, OneOf):
         return 0.0, 0.0
@@ -71,7 +71,7 @@ def _bounds(rule: Rule | OneOf) -> Bounds:
     )
 
 
-def _failure(rule: Rule | OneOf, bounds: Bounds, value: Value) -> str | None:
+def failure(rule: Rule | OneOf, bounds: Bounds, value: Value) -> str | None:
     """Why the value fails the rule: "words 31 is under 50"; None where it passes."""
     if isinstance(rule, OneOf):
         return None if value in rule.values else f"{rule.column} {value} is none of {', '.join(rule.values)}"

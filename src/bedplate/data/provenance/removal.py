@@ -85,7 +85,7 @@ def matching(corpus: Artefact, config: RemoveConfig) -> dict[str, dict[int, str]
 
 
 def run(config: RemoveConfig, inputs: Mapping[str, Artefact], work: Work) -> None:
-    """Write the corpus without them. Memory: bounded by a row group, and 100 bytes a document that goes.
+    """Write the corpus without them. Memory: a row group, and the columns but for the text of what goes.
 
     Raises InputError where nothing matches, or nothing would be left.
     """
@@ -117,17 +117,26 @@ def nothing_matches(corpus: Artefact, config: RemoveConfig) -> InputError:
 
 
 def _match(lists: list[Takedown], row: Mapping[str, Any]) -> str | None:
-    author = json.loads(row["metadata"]).get("author") if row["metadata"] else None
+    author = _author(row["metadata"])
     for entries in lists:
         found = entries.matches(
             url=row["url"], domain=row["domain"], sha256=row["sha256"], id=row["id"],
-            owner=author if isinstance(author, str) else None,
+            owner=author,
         )  # fmt: skip
         if found is None and row["record_sha256"]:
             found = entries.matches(sha256=row["record_sha256"])
         if found is not None:
             return found
     return None
+
+
+def _author(metadata: str | None) -> str | None:
+    try:
+        known = json.loads(metadata) if metadata else {}
+    except ValueError:
+        return None
+    author = known.get("author") if isinstance(known, dict) else None
+    return author if isinstance(author, str) else None
 
 
 def _removed(corpus: Artefact, found: Mapping[str, dict[int, str]], work: Work) -> list[dict[str, Any]]:
@@ -195,9 +204,9 @@ def _left_out(
     matched = found.get(old.name, {})
     with ParquetTable(out, DROPPED, schema, single=True) as table:
         for number, row in enumerate(rows_of(old, list(schema)) if old.is_file() else ()):
-            if number in matched and row["other"] and row["other"] not in taken:
-                stay.append({"id": row["id"], "url": row["url"], "copy_of": row["other"]})
-            if number in matched or row["id"] in taken or row["other"] in taken:
+            if number in matched and row.get("other") and row["other"] not in taken:
+                stay.append({"id": row["id"], "url": row.get("url"), "copy_of": row["other"]})
+            if number in matched or row["id"] in taken or row.get("other") in taken:
                 blanked += any(row.get(name) is not None for name in _GONE)
                 row = row | dict.fromkeys(_GONE)
             table.add(row)

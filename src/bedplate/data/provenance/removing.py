@@ -91,7 +91,10 @@ def remove_documents(
 
 
 def _made_by(corpus: Artefact, config: RemoveConfig) -> bool:
-    return corpus.manifest.stage == REMOVE_STAGE and corpus.manifest.semantic == config.semantic()
+    """Whether the corpus is what this removal leaves, whatever reason was given then."""
+    there, asked = corpus.manifest.semantic, config.semantic()
+    same = all(there.get(name) == asked[name] for name in ("matches", "lists_sha256"))
+    return corpus.manifest.stage == REMOVE_STAGE and same
 
 
 def _rest(

@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import Field
 
 from bedplate.config import Config
-from bedplate.data.tokenize import _merge_tables, _optional, _ShardWriter
+from bedplate.data.tokenize import ShardWriter, merge_tables, mixture_columns
 from bedplate.data.tokens import DOCUMENTS, SPLITS, TOKENIZER, shard_name
 from bedplate.errors import ArtefactError
 from bedplate.ledger import Stage
@@ -55,7 +55,7 @@ def run(config: RemoveTokensConfig, inputs: Mapping[str, Artefact], work: Work) 
     tokenizer = TextTokenizer.load(work.path / TOKENIZER)
     unknown = tokenizer.backend.token_to_id(tokenizer.named_tokens.get("unk_token", ""))
     dtype = np.dtype(np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32)
-    shards = {split: _ShardWriter(work.path, split, dtype, config.shard_tokens, unknown) for split in SPLITS}
+    shards = {split: ShardWriter(work.path, split, dtype, config.shard_tokens, unknown) for split in SPLITS}
     old = {split: _Spans(tokens, split) for split in SPLITS}
     for row in _documents(corpus):
         split = row["split"]
@@ -65,7 +65,7 @@ def run(config: RemoveTokensConfig, inputs: Mapping[str, Artefact], work: Work) 
             old[split].skip(row, corpus)
     for writer in shards.values():
         writer.close()
-    work.measures.update(_merge_tables(work.path, shards))
+    work.measures.update(merge_tables(work.path, shards))
     work.measures.update({name: tokens.measures[name] for name in _KEPT})
     work.measures[EARLIER] = [tokens.digest, *earlier_digests(tokens)]
 
@@ -73,7 +73,7 @@ def run(config: RemoveTokensConfig, inputs: Mapping[str, Artefact], work: Work) 
 def _documents(corpus: Artefact) -> Iterator[dict[str, Any]]:
     from bedplate.data.corpus import read_corpus
 
-    columns = ["id", "split", "bytes", *_optional(corpus)]
+    columns = ["id", "split", "bytes", *mixture_columns(corpus)]
     for chunk in read_corpus(corpus, columns):
         for values in zip(*chunk.values(), strict=True):
             yield dict(zip(columns, values, strict=True))

@@ -84,8 +84,10 @@ def find(source: Source) -> list[SourceFile]:
     else:
         files = _find_local(source, root(source))
     if not files:
+        suffixes = ", ".join(_SUFFIXES.get(source.place, ()))
         raise InputError(
-            f"{root(source)}: no files to read in it", "Check the path and the `include` and `exclude` globs."
+            f"{root(source)}: no files to read in it" + (f" ({source.place} takes {suffixes})" if suffixes else ""),
+            "Check the path and the `include` and `exclude` globs.",
         )
     return files
 

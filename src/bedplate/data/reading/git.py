@@ -41,6 +41,7 @@ def repository_files(source: Source) -> list[SourceFile]:
     if not base.is_dir():
         raise InputError(f"{base}: no such folder", "Correct the path in `git`.")
     wrong = f"{base}: no commit {source.commit!r} in a git repository there"
+    _git(base, "rev-parse", "--git-dir", wrong=f"{base}: no git repository, of which `git` takes the top folder")
     if source.commit.startswith("-"):
         raise InputError(wrong, "Correct `commit`.")
     commit = _git(base, "rev-parse", "--verify", f"{source.commit}^{{commit}}", wrong=wrong).decode().strip()

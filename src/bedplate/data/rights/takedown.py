@@ -137,7 +137,7 @@ def entry(kind: str, value: str, where: str) -> tuple[Kind, str]:
     else:
         problem = f"{kind!r} is nothing to match by"
     if normal is None:
-        raise InputError(f"{where}: {problem}", _FORMAT)
+        raise InputError(f"{where}: {problem}", "Write a domain: example.org." if kind == "domain" else _FORMAT)
     for known in KINDS:
         if known == kind:
             return known, normal

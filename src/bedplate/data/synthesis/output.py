@@ -118,8 +118,9 @@ class Output:
             "sha256": sha256,
             "synthetic": json.dumps(marks, ensure_ascii=False),
         }
-        self._rows.add(dict.fromkeys(CORPUS_SCHEMA) | known)
-        self._synthetic.add(json.dumps(marks), split, len(data))
+        row = dict.fromkeys(CORPUS_SCHEMA) | known
+        self._rows.add(row)
+        self._synthetic.add(row)
         for question, answer in pairs:
             turns = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
             line = {"messages": turns, "document": sha256[:24], "split": split, "synthetic": marks}
