@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ("add-a-family", "families", "objectives", "tokenizers")
+PAGES = ("add-a-family", "corpora", "data", "families", "objectives", "tokenizers")
 BLOCK = re.compile(r"(?P<marker><!--[^>]*-->)?\n```(?P<language>\w+)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 TEXTS = ["the enzyme photosynthesis of the leaf is the sum of light and dark steps", "ribosomes read the message"] * 4
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -15,10 +17,10 @@ sys.path.insert(0, str(Path(__file__).parent))  # with --import-mode=importlib a
 from stand_in import KEY, StandIn
 
 from bedplate.adapt.endpoint import EndpointBase, Spent, billed
-from bedplate.generate.endpoint_http import EndpointError
 from bedplate.adapt.face import Base
 from bedplate.adapt.ways import EndpointConfig
 from bedplate.errors import RecipeError, UserError
+from bedplate.generate.endpoint_http import EndpointError
 from bedplate.generate.generation import Usage
 from bedplate.generate.params import SamplingParams
 
@@ -118,6 +120,23 @@ def test_a_stream_is_put_as_the_server_wants_it_and_counted():
         next(left)
         left.close()
         assert asked.spent == Spent(3, 4, 2, unknown=1)
+
+
+def test_who_leaves_a_stream_ends_the_request():
+    event = json.dumps({"choices": [{"delta": {"content": "one"}}]})
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        stream = base(f"http://127.0.0.1:{server.getsockname()[1]}/v1").stream(HELLO)
+        with ThreadPoolExecutor(1) as pool:
+            first = pool.submit(next, stream)
+            there, _ = server.accept()
+            with there:
+                there.settimeout(20)
+                while b"hello there" not in there.recv(1 << 16):
+                    pass
+                there.sendall(f"HTTP/1.1 200 OK\r\n\r\ndata: {event}\n\n".encode())
+                assert first.result(20) == "one"
+                stream.close()
+                assert there.recv(1) == b""
 
 
 @pytest.mark.parametrize("trouble", [503, 429, "drop", {"Retry-After": "0"}])

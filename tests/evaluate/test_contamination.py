@@ -145,6 +145,24 @@ def test_marks_spare_looking_at_clean_documents_and_are_not_believed_otherwise(c
     assert texts_looked_at(other) == whole
 
 
+def test_documents_of_an_earlier_corpus_are_looked_at_too(corpora, sources, goals, data, tmp_path):
+    """They were marked with another index, or none of these items."""
+    (tmp_path / "items.txt").write_text(" ".join(f"other{number}" for number in range(13)))
+    place = tmp_path / "new.jsonl"
+    draw = random.Random(5)
+    place.write_text("".join(json.dumps({"text": prose(draw, 100)}) + "\n" for _ in range(30)))
+    more = {"jsonl": str(place), "license": "MIT", "name": "more"}
+    other = {"files": [{"path": str(tmp_path / "items.txt")}], "action": "mark"}
+    first = verbs.curate({**sources, "decontaminate": other}, {}, tmp_path / "first", console=QUIET)
+    ours = {"tasks": ["piqa"], "task_data": str(data), "action": "mark"}
+    config = {"sources": [*sources["sources"], more], "validation": 0.3, "decontaminate": ours}
+    second = verbs.curate(config, {"earlier": first}, tmp_path / "second", console=QUIET)
+    found = find_contamination([second], ["piqa"], data, QUIET)
+    assert (
+        {n for n, state in enumerate(states(found, data)) if state == "dirty"} == dirty_by_hand(second, goals) != set()
+    )
+
+
 def test_a_damaged_index_is_told(corpora, data, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(corpora["mark"].path, copy)

@@ -11,6 +11,7 @@ import yaml
 
 import bedplate
 from bedplate.console import Console
+from bedplate.data.corpus import CORPUS_SCHEMA, ParquetTable
 from bedplate.errors import ArtefactError, TokenizerError, WeightsError
 from bedplate.families.model import Model, load
 from bedplate.ledger import open_artefact
@@ -46,7 +47,7 @@ def made(tmp_path_factory):
     run = verbs.pretrain(training, {"tokens": tokens}, folder / "model", **QUIET)
     roles = {"run": run, "tokens": tokens, "corpus": corpus}
     evaluation = verbs.evaluate({"samples": 2, "sample_tokens": 8}, roles, folder / "evaluation", **QUIET)
-    return {"corpus": corpus, "tokens": tokens, "run": run, "evaluation": evaluation}
+    return {"corpus": corpus, "tokenizer": tokenizer, "tokens": tokens, "run": run, "evaluation": evaluation}
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +124,36 @@ def test_names_and_attested_texts_cannot_break_out(released):
         if block.startswith("| "):
             columns = {line.replace("\\|", "").count("|") for line in block.splitlines()}
             assert len(columns) == 1
+
+
+def test_the_card_says_how_much_of_the_text_a_model_wrote(released, made, tmp_path):
+    label = "| training text that a model wrote |"
+    documents = made["corpus"].measures["documents"]["train"]
+    assert f"{label} none of {documents} documents is marked so | measured" in _card(released)
+
+    (tmp_path / "written").mkdir()
+    with ParquetTable(tmp_path / "written", "part", CORPUS_SCHEMA) as table:
+        for number in range(6):
+            known = {"text": f"A model wrote number {number}. " * 20, "source": f"synthetic/{number}", "split": "train"}
+            known |= {"synthetic": json.dumps({"generator": "some-model"}), "license": "MIT"}
+            table.add(dict.fromkeys(CORPUS_SCHEMA) | known)
+    config = {"sources": [{"corpus": str(tmp_path / "written"), "name": "written"}]}
+    mixed = verbs.curate(config, {"corpus": [made["corpus"]]}, tmp_path / "mixed", **QUIET)
+    tokens = verbs.tokenize({}, {"corpus": mixed, "tokenizer": made["tokenizer"]}, tmp_path / "tokens", **QUIET)
+    training = {"steps": 2, "batch": 2, "length": 32, "architecture": SHAPE, "threads": 1}
+    run = verbs.pretrain(training, {"tokens": tokens}, tmp_path / "model", **QUIET)
+    card = _card(verbs.release({}, {"run": run}, tmp_path / "release", **QUIET))
+    seen = mixed.measures["synthetic"]["seen_bytes"]
+    share = f"{seen['synthetic'] / seen['all']:.1%}"
+    said = f"6 of {documents + 6} documents, {share} of the bytes that an epoch sees; by some-model 6"
+    assert f"{label} {said} | measured | mixed {mixed.digest[:12]} |" in card
+    # The sources are those of what was tokenised, and of nothing that it was made from.
+    assert card.count("&lt;b>pipe | MIT") == 1
+    assert "| written | MIT | 6 | 6 |" in card
+
+
+def _card(release):
+    return release.file("README.md").read_text(encoding="utf-8")
 
 
 def test_provenance_goes_back_to_the_raw_sources_with_digests(released, made):

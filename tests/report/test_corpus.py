@@ -128,6 +128,7 @@ def test_what_is_in_it_is_counted_from_its_rows(curated, rows):
     email = [row["personal_email"] for row in kept]
     assert cells(html, "email")[0][1:3] == [str(sum(n > 0 for n in email)), str(sum(email))]
     assert cells(html, "capitals")[0] == ["capitals", "0", str(sum(row["reason"] == "contaminated" for row in lost))]
+    assert cells(html, "capitals")[1] == ["capitals", "1", "1", "1", "1"]
     mixed = curated.measures["joint"]["mix"]["web.jsonl"]
     shown = next(row for row in cells(html, "web.jsonl") if row[-1].endswith("%"))
     assert shown[2:] == [

@@ -13,6 +13,7 @@ from bedplate.errors import InputError, StorageError
 
 if TYPE_CHECKING:
     from bedplate.ledger import Artefact
+    from bedplate.report.corpus_notes import Notes
 
 
 def show(
@@ -79,7 +80,7 @@ def _page(artefact: Artefact, console: Console, open_page: bool) -> None:
     from bedplate.report.artefact_page import write_page
 
     try:
-        page = write_page(artefact)
+        page = write_page(artefact, _notes(artefact))
     except StorageError as error:  # somebody else's folder, or a full disk: what was shown is still true
         console.warn(f"its page can't be written: {error.problem}")
         return
@@ -90,3 +91,13 @@ def _page(artefact: Artefact, console: Console, open_page: bool) -> None:
 
         if not webbrowser.open(page.resolve().as_uri()):
             console.warn("there is no browser to open it in")
+
+
+def _notes(artefact: Artefact) -> Notes | None:
+    """What the page says of a corpus's columns."""
+    if artefact.kind != "corpus":
+        return None
+    from bedplate.data.filters.notes import column_notes
+    from bedplate.data.provenance.origin import curation_of
+
+    return column_notes(curation_of(artefact))

@@ -58,7 +58,8 @@ class CurateConfig(Config):
     )
     mix: MixConfig | None = Field(None, description="How often each source's documents are seen, and in which order.")
     clusters: ClusterConfig | None = Field(
-        None, description="How documents are found that are so alike that they must share a split."
+        ClusterConfig(),
+        description="How documents are found that are so alike that they must share a split; null: each goes by itself.",
     )
     validation: float = Field(
         0.05,

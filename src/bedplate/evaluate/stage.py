@@ -92,7 +92,7 @@ def check_windows(config: EvaluateConfig, trained: int, longest: int) -> tuple[i
 
 EVALUATE = Stage(
     name="evaluate",
-    version=1,
+    version=2,
     kind="report",
     config=EvaluateConfig,
     inputs={"run": "run|model|release", "tokens": "tokens", "corpus": "corpus"},

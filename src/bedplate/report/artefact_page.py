@@ -14,7 +14,8 @@ from bedplate.ledger import Artefact, atomic_write
 from bedplate.ledger.atomic import storage_errors
 from bedplate.ledger.manifest import Resource
 from bedplate.report.ancestry import ancestry
-from bedplate.report.corpus import add_corpus
+from bedplate.report.corpus import SHOWN, add_corpus
+from bedplate.report.corpus_notes import Notes
 from bedplate.report.markup import escape, link
 from bedplate.report.measures import add_measures, flat, scalar
 from bedplate.report.page import Cell, Page
@@ -40,17 +41,18 @@ def page_path(artefact: Artefact) -> Path:
     return folder.parent / ".pages" / f"{folder.name}.html"
 
 
-def write_page(artefact: Artefact) -> Path:
-    """Write the artefact's page and return its path. Raises StorageError where its folder can't be written."""
+def write_page(artefact: Artefact, notes: Notes | None = None) -> Path:
+    """Write the artefact's page and return its path. notes: of a corpus's columns, from whoever knows its stages.
+    Raises StorageError where its folder can't be written."""
     path = page_path(artefact)
-    html = artefact_page(artefact)
+    html = artefact_page(artefact, notes)
     with storage_errors(path.parent, kept="the artefact itself is untouched"):
         path.parent.mkdir(exist_ok=True)
     atomic_write(path, html)
     return path
 
 
-def artefact_page(artefact: Artefact) -> str:
+def artefact_page(artefact: Artefact, notes: Notes | None = None) -> str:
     """The page as HTML. Reads metrics, tables and samples from the artefact's files where its kind has them."""
     manifest = artefact.manifest
     page = Page(artefact.name, f"A {artefact.kind} artefact, made by {manifest.stage} on {manifest.created}.")
@@ -59,9 +61,12 @@ def artefact_page(artefact: Artefact) -> str:
         _report_links(page, artefact)
     if artefact.kind == "run":
         add_training(page, read_metrics(artefact.file("metrics.jsonl")))
-    add_measures(page, artefact.measures)
+    shown = [*SHOWN] if artefact.kind == "corpus" else []
+    if not any(artefact.measures.get("synthetic", {}).get("documents", {}).values()):
+        shown.append("synthetic")
+    add_measures(page, {name: value for name, value in artefact.measures.items() if name not in shown})
     if artefact.kind == "corpus":
-        add_corpus(page, artefact)
+        add_corpus(page, artefact, notes)
     page.heading("Where it came from")
     page.tree([ancestry(artefact)])
     _resources(page, manifest.resources)

@@ -21,7 +21,7 @@ from bedplate.report.corpus_signals import add_signals
 from bedplate.report.corpus_tables import Tables
 from bedplate.report.page import Page
 
-SHOWN = ("stages", "joint", "documents", "bytes", "licenses", "languages", "domains")
+SHOWN = ("stages", "joint", "documents", "bytes", "licenses", "languages", "domains", "decontaminate")
 """Measures that this part shows in forms of its own; the rest is for `report.measures`."""
 
 _NOT_MEASURED = dict.fromkeys(("offset", "copies", "phase"))

@@ -66,7 +66,7 @@ def fit_bins(sample: Floats, bounds: Sequence[float], *, whole: bool) -> Bins | 
         return _each(math.floor(low), math.ceil(high))
     positive = sample[sample > 0]
     if low >= 0 and high > 1 and len(positive) and high > 10 * positive[len(positive) // 2]:
-        return _by_magnitude(sample, float(positive[0]), high, whole)
+        return _by_magnitude(min(low, float(sample[0])), float(positive[0]), high, whole)
     return _even(low, high, whole)
 
 
@@ -86,21 +86,23 @@ def _even(low: float, high: float, whole: bool) -> Bins:
     last += last * step <= high and whole
     edges = tuple(float(f"{n * step:.12g}") for n in range(first, max(last, first + 1) + 1))
     axis = Axis(edges[0], edges[-1])
-    ticks = tuple((axis.place(value) * (len(edges) - 1), label) for value, label in axis.ticks(4))
+    # Ticks and edges are rounded each in their own way.
+    places = [(min(max(axis.place(value), 0.0), 1.0), label) for value, label in axis.ticks(4)]
+    ticks = tuple((place * (len(edges) - 1), label) for place, label in places)
     return Bins(tuple(edge - 0.5 for edge in edges) if whole else edges, ticks, whole)
 
 
-def _by_magnitude(sample: Floats, least: float, high: float, whole: bool) -> Bins:
-    """Even by logarithm, and to the left of them one bin for zeros where there are some."""
+def _by_magnitude(lowest: float, least: float, high: float, whole: bool) -> Bins:
+    """Even by logarithm, from the least value above 0 on, and to the left of them one bin for what is lower."""
     begin = 0 if whole else math.floor(math.log10(max(least, high * 1e-6)))
     per_decade = min(_PER_DECADE, max(2, round(BINS / max(1.0, math.log10(high) - begin))))
     end = math.ceil(per_decade * math.log10(high) + 1e-9)
     edges = [10.0 ** (n / per_decade) for n in range(begin * per_decade, max(end, begin * per_decade + 2) + 1)]
     if whole:
         edges = sorted({round(edge) - 0.5 for edge in edges})
-    zeros = bool(sample[0] < edges[0])
-    ticks = [(0.5, "0" if not sample[0] else "less")] if zeros else []
-    bins = Bins(tuple([min(float(sample[0]), 0.0), *edges] if zeros else edges), (), whole)
+    zeros = lowest < edges[0]
+    ticks = [(0.5, "less" if lowest else "0")] if zeros else []
+    bins = Bins(tuple([min(lowest, 0.0), *edges] if zeros else edges), (), whole)
     powers = range(math.ceil(math.log10(max(edges[0], 1e-12))), math.floor(math.log10(edges[-1])) + 1)
     labels = [(10.0**p, f"{10.0**p:g}" if p < 4 else f"{10 ** (p - 3):,}k") for p in powers]
     apart = max(1, math.ceil(len(labels) / 5))

@@ -48,6 +48,7 @@ def add_findings(page: Page, measures: Mapping[str, Any], scan: Scan) -> None:
     _personal(page, scan)
     if ITEMS in scan.groups:
         _named(page, "Evaluation items", "task", scan.groups[ITEMS], _tasks, "No document held any.")
+        _items(page, measures)
     mixture = (measures.get("joint") or {}).get("mix")
     if isinstance(mixture, Mapping):
         _mixture(page, mixture)
@@ -166,6 +167,16 @@ def _named(page: Page, title: str, name: str, groups: Groups, parts: Callable[[s
     add_table(
         page, [name, "documents kept", "left out"], [[whole(p), kept[p], lost[p]] for p in order], f"By {name}", []
     )
+
+
+def _items(page: Page, measures: Mapping[str, Any]) -> None:
+    """How many items of each task there are, were long enough to be looked for, and were found."""
+    tasks = (measures.get("decontaminate") or {}).get("tasks") or {}
+    names = ("items", "covered", "touched", "documents")
+    rows: list[list[Cell]] = [[whole(str(task)), *(found.get(n) for n in names)] for task, found in tasks.items()]
+    if rows:
+        headers = ["task", "items", "looked for", "found", "documents"]
+        add_table(page, headers, rows, "Items by task, and the documents that held some", [])
 
 
 def _personal(page: Page, scan: Scan) -> None:

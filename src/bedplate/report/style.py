@@ -40,6 +40,7 @@ th, td { padding: .3rem .9rem .3rem 0; text-align: left; vertical-align: top; bo
 thead th { border-bottom: 2px solid var(--grid); white-space: nowrap; }
 tbody th { font-weight: 600; }
 td { overflow-wrap: anywhere; }
+.facts td { overflow-wrap: break-word; }
 .number { text-align: right; white-space: nowrap; }
 .facts th { font-weight: 400; color: var(--muted); white-space: nowrap; padding-right: 1.5rem; }
 .note { color: var(--muted); font-size: .85em; }

@@ -11,7 +11,7 @@ from typing import Any
 
 from bedplate.data.curate import CurateConfig
 from bedplate.data.curation.shards import Shards
-from bedplate.data.deduplicate import index
+from bedplate.data.deduplicate import ids, index
 from bedplate.data.deduplicate.minhash import key_settings
 from bedplate.data.engine.tasks import Run
 from bedplate.data.reading import SourceFile, find
@@ -78,6 +78,8 @@ def write_keys(config: CurateConfig, earlier: Earlier | None, shards: Shards, ru
         sections["exact"] = (run.folder / "exact-keys", exact.semantic())
     if (minhash := config.deduplicate.minhash) is not None:
         sections["minhash"] = (run.folder / "minhash-keys", key_settings(minhash))
+    if any(source.id_field is not None for source in config.sources):
+        sections["ids"] = (run.folder / "ids-keys", ids.SETTINGS)
     if sections:
         target = out / INDEX
         shutil.rmtree(target, ignore_errors=True)

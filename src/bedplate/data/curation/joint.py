@@ -41,6 +41,9 @@ class JointStep:
 def joint_steps(config: CurateConfig, earlier: Path | None = None) -> list[JointStep]:
     """The stages that look at all documents together; `earlier`: the index of a corpus whose documents always stay."""
     steps = []
+    if labels := tuple(source.label for source in config.sources if source.id_field is not None):
+        ids = functools.partial(resolve("bedplate.data.deduplicate.ids:run_it"), earlier=earlier)
+        steps.append(JointStep("ids", ids, labels))
     for section, function in _DEDUPLICATE.items():
         if (wanted := getattr(config.deduplicate, section)) is not None:
             step = resolve(function)

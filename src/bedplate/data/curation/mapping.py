@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -51,12 +52,16 @@ def map_piece(arguments: dict[str, Any], folder: Path) -> dict[str, Any]:
 @functools.lru_cache(maxsize=1)
 def _steps(run: str, config: str, carried: tuple[tuple[str, str], ...]) -> list[Step]:
     """The steps of a curation, made once in a worker and not again for each of its shards."""
-    return make_steps(CurateConfig.model_validate_json(config), dict(carried))
+    steps = make_steps(CurateConfig.model_validate_json(config), dict(carried))
+    gc.collect()
+    gc.freeze()  # libraries and models stay: to look through them for garbage took a tenth of the time of extraction
+    return steps
 
 
 def forget_steps() -> None:
     """Let go of models that were loaded in this very process."""
     _steps.cache_clear()
+    gc.unfreeze()
 
 
 @dataclass

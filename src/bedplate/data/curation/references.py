@@ -83,6 +83,8 @@ def resolved(config: CurateConfig, inputs: Mapping[str, Artefact | list[Artefact
                 f"curate: classify.{column}: {classifier.filter!r} is neither an input `filter` nor a folder",
                 "Name a stage that makes a filter in the inputs too, `filter: NAME`, or give a filter's folder.",
             )
+    if "earlier" in inputs and "clusters" not in config.model_fields_set:
+        update["clusters"] = None  # they would have to see the earlier documents
     if config.extract is None and any(source.place in PAGES for source in config.sources):
         update["extract"] = ExtractConfig()
     return config.model_copy(update=update)

@@ -36,6 +36,7 @@ WORK = "work"
 ACCOUNT = "curation.json"
 """What was counted at each stage, and how long it took. It is written when all else stands, and says that it does."""
 _COUNTS = ("read", "kept", "dropped", "failed")
+_TEXTLESS = {"empty", "no_text", "not_text", "too_large"}
 
 
 def run(config: CurateConfig, inputs: Mapping[str, Artefact | list[Artefact]], work: Work) -> None:
@@ -158,8 +159,9 @@ def _check_splits(config: CurateConfig, measures: Mapping[str, Any]) -> None:
     if not measures["kept"]:
         reasons = measures["dropped"] | measures["failed"]
         why = ", ".join(f"{reason} {count:,}" for reason, count in reasons.items())
+        what = "no text in it" if set(reasons) <= _TEXTLESS else "nothing of it is left"
         raise InputError(
-            f"{names}: no text in it: {counted(measures['read'], 'document')} read, none kept"
+            f"{names}: {what}: {counted(measures['read'], 'document')} read, none kept"
             + (f" ({why})" if why else ""),
             "Check that the sources hold text, and the limits and filters.",
         )

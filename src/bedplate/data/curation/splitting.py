@@ -10,13 +10,14 @@ from typing import Any
 def split_of_row(row: Mapping[str, Any], validation: float, *, clustered: bool) -> str:
     """The split of a document: by its group if the source names one, by its cluster if there is one, else by itself.
 
-    One that came out of a corpus stays in its split, unless clusters have been looked for since. Hashed, so that a
-    group that is called by a document's hash isn't that document.
+    One that came out of a corpus stays in its split, unless clusters have been looked for since. A cluster is called by
+    the hash of one of its texts, and goes where that one would go alone. Hashed, so that a group that is called by a
+    document's hash isn't that document.
     """
     if row.get("split") and not clustered:
         return str(row["split"])
     if row.get("cluster") is not None:
-        return split_of(f"cluster {row['cluster']}", validation)
+        return split_of(row["cluster"], validation)
     return split_of(row["sha256"] if row.get("group") is None else f"group {row['group']}", validation)
 
 

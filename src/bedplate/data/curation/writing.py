@@ -123,7 +123,7 @@ def _changed(path: Path) -> frozenset[int]:
 
 
 def _rows(shards: Shards, shard: int, decided: _Decided) -> Iterator[tuple[dict[str, Any], _Fate, dict[str, Any]]]:
-    """Every row of a shard, with its text as it is now and its size and hashes to go with it; its fate, if a joint step
+    """Every row of a shard, with its text as it is now and its size and hash to go with it; its fate, if a joint step
     left it out; what these know more of it."""
     import pyarrow.parquet as pq
 
@@ -134,8 +134,7 @@ def _rows(shards: Shards, shard: int, decided: _Decided) -> Iterator[tuple[dict[
         for number, row in zip(numbers.tolist(), batch.to_pylist(), strict=True):
             if decided.changed(number) and row["text"] is not None:
                 data = row["text"].encode()
-                row["sha256"] = hashlib.sha256(data).hexdigest()
-                row["id"], row["bytes"] = row["sha256"][:24], len(data)
+                row["sha256"], row["bytes"] = hashlib.sha256(data).hexdigest(), len(data)  # the id stays
             yield row, verdicts.get(number), columns.get(number, {})
 
 

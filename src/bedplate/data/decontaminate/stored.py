@@ -28,9 +28,8 @@ _MOST_WORDS = 100
 def write_index(path: Path, about: dict[str, Any], hashes: Hashes, offsets: Numbers, owners: Owners) -> None:
     """Write an index, the same bytes for the same one. about: JSON-able."""
     text = json.dumps(about, ensure_ascii=False).encode("utf-8", "surrogatepass")
-    arrays = {"about": np.frombuffer(text, dtype=np.uint8), "hashes": hashes, "offsets": offsets, "owners": owners}
     with path.open("wb") as stream:
-        np.savez(stream, **{name: array.astype(_TYPES[name], copy=False) for name, array in arrays.items()})
+        np.savez(stream, about=np.frombuffer(text, dtype=np.uint8), hashes=hashes, offsets=offsets, owners=owners)
 
 
 def read_index(path: Path, version: int) -> tuple[dict[str, Any], Hashes, Numbers, Owners]:

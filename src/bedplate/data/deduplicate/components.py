@@ -93,19 +93,27 @@ def components(files: Sequence[Path]) -> tuple[I64, U32]:
     files: .npy of links, int64 [E, 2]. Memory: 12 bytes for each document that has a link, and up to 24 while they are
     collected.
     """
-    sorted_ones: list[I64] = []  # each at least twice as long as the next, so that few are merged often
+    held: list[I64] = []  # each at least twice as long as the next, so that few are merged often
     for links in _blocks(files):
-        sorted_ones.append(np.unique(links))
-        while len(sorted_ones) > 1 and len(sorted_ones[-2]) < 2 * len(sorted_ones[-1]):
-            last = sorted_ones.pop()
-            sorted_ones[-1] = np.union1d(sorted_ones[-1], last)
-    while len(sorted_ones) > 1:
-        last = sorted_ones.pop()
-        sorted_ones[-1] = np.union1d(sorted_ones[-1], last)
-    found = Components(sorted_ones[0] if sorted_ones else np.empty(0, dtype=np.int64))
+        held.append(_distinct([links.reshape(-1)]))
+        while len(held) > 1 and len(held[-2]) < 2 * len(held[-1]):
+            held.append(_distinct([held.pop(), held.pop()]))
+    found = Components(_distinct(held))
     for links in _blocks(files):
         found.link(links[:, 0], links[:, 1])
     return found.nodes, found.labels()
+
+
+def _distinct(arrays: list[I64]) -> I64:
+    """The numbers that are in any of some arrays, sorted; the list is emptied before they are, to need no more room."""
+    if len(arrays) == 1 and (arrays[0][1:] > arrays[0][:-1]).all():
+        return arrays.pop()
+    numbers = np.concatenate([*arrays, np.empty(0, dtype=np.int64)])
+    arrays.clear()
+    numbers.sort()
+    new = np.ones(len(numbers), dtype=bool)
+    np.not_equal(numbers[1:], numbers[:-1], out=new[1:])
+    return numbers[new]
 
 
 def unique(links: I64) -> I64:

@@ -35,7 +35,7 @@ class Block:
     depths: list[int] = field(default_factory=list)
     """Of a list's items: 0 for the outermost."""
 
-    @cached_property
+    @property
     def text(self) -> str:
         return "\n".join(self.lines)
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from resiliparse.parse.html import HTMLTree
 
+SCRIPTS = 'script[type="application/ld+json" i]'
+"""Selects the elements that hold it."""
 MOST_BLOCKS = 20
 LONGEST_BLOCK = 200_000
 _MOST_THINGS = 50
@@ -63,9 +65,11 @@ def read_json_ld(blocks: Iterable[str]) -> JsonLd:
 def json_ld_of(tree: HTMLTree) -> JsonLd:
     """What a parsed page says."""
     document = tree.document
-    if document is None:
-        return JsonLd()
-    scripts = document.query_selector_all('script[type="application/ld+json" i]').values()
+    return JsonLd() if document is None else json_ld_in(document.query_selector_all(SCRIPTS).values())
+
+
+def json_ld_in(scripts: Sequence[Any]) -> JsonLd:
+    """What a page's SCRIPTS say."""
     return read_json_ld(script.text_content or "" for script in scripts[: MOST_BLOCKS + 1])
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
-from bedplate.data.extract.json_ld import json_ld_of
+from bedplate.data.extract.json_ld import SCRIPTS, json_ld_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,11 +23,33 @@ _PUBLISHED = (
     *("article:published_time", "datepublished", "date", "dc.date", "dcterms.date", "dcterms.created", "pubdate"),
     *("parsely-pub-date", "sailthru.date", "publish-date", "citation_publication_date"),
 )
+_SELF = f'meta, {SCRIPTS}, link[rel~="canonical" i]'
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8}){0,3}")
 
 
+@dataclass(frozen=True)
+class Tags:
+    """The elements by which a page speaks of itself, in their order."""
+
+    metas: list[Any] = field(default_factory=list)
+    json_ld: list[Any] = field(default_factory=list)
+    canonical: list[Any] = field(default_factory=list)
+
+
+def tags_of(tree: HTMLTree) -> Tags:
+    """Found together: a query goes through the whole page, whatever it asks for."""
+    tags = Tags()
+    if tree.document is None:
+        return tags
+    by_name = {"meta": tags.metas, "script": tags.json_ld, "link": tags.canonical}
+    # values(): to go through the collection itself takes time by the square of its length.
+    for element in tree.document.query_selector_all(_SELF).values():
+        by_name[element.tag].append(element)
+    return tags
+
+
 def page_metadata(
-    tree: HTMLTree, url: str | None = None, headers: Mapping[str, str] | None = None
+    tree: HTMLTree, url: str | None = None, headers: Mapping[str, str] | None = None, tags: Tags | None = None
 ) -> tuple[str | None, dict[str, Any]]:
     """The title (Open Graph's before the <title>, which often names the site too), and JSON for Document.metadata.
 
@@ -36,8 +59,8 @@ def page_metadata(
     document = tree.document
     if document is None:
         return None, {}
-    metas = _metas(document.query_selector_all("meta").values())
-    json_ld = json_ld_of(tree)
+    tags = tags or tags_of(tree)
+    metas, json_ld = _metas(tags.metas), json_ld_in(tags.json_ld)
     graph = {key: metas[name] for key in _OPEN_GRAPH if (name := f"og:{key}") in metas}
     card = {key: metas[name] for key in _TWITTER if (name := f"twitter:{key}") in metas}
     found: dict[str, Any] = {
@@ -46,7 +69,7 @@ def page_metadata(
         "published": next((metas[name] for name in _PUBLISHED if name in metas), None)
         or json_ld.first("datePublished"),
         "language": _language(document, metas, headers or {}),
-        "canonical_url": _canonical(document, url),
+        "canonical_url": _canonical(tags.canonical, url),
         "keywords": metas.get("keywords") or metas.get("news_keywords"),
         "open_graph": graph,
         "twitter": card,
@@ -91,9 +114,8 @@ def _language(document: Any, metas: dict[str, str], headers: Mapping[str, str]) 
     return None
 
 
-def _canonical(document: Any, url: str | None) -> str | None:
-    link = document.query_selector('link[rel~="canonical" i]')
-    href = clean(link.getattr("href") or "") if link is not None else ""
+def _canonical(links: Sequence[Any], url: str | None) -> str | None:
+    href = clean(links[0].getattr("href") or "") if links else ""
     if not href:
         return None
     try:

@@ -11,7 +11,7 @@ from bedplate.data.extract.config import ExtractConfig
 from bedplate.data.extract.content import content_of
 from bedplate.data.extract.depth import deeper_than, seems_deeper_than
 from bedplate.data.extract.main_text import DEEPEST, main_text
-from bedplate.data.extract.page import page_metadata
+from bedplate.data.extract.page import page_metadata, tags_of
 from bedplate.data.extract.repair import repairer
 from bedplate.data.extract.source_code import is_source_code
 from bedplate.data.rights.page_signals import signals_of
@@ -74,8 +74,9 @@ class ExtractStep:
         if cheap and deeper_than(limit, page.text, tree):
             document.drop(STAGE, "too_deep", f"its elements nest more than {limit:,} deep")
             return
-        title, metadata = page_metadata(tree, document.url, document.headers)
-        rights = signals_of(tree, document.headers, metadata.get("json_ld", ())).as_metadata()
+        tags = tags_of(tree)
+        title, metadata = page_metadata(tree, document.url, document.headers, tags)
+        rights = signals_of(tree, document.headers, metadata.get("json_ld", ()), tags.metas).as_metadata()
         document.title = document.title or title
         document.metadata |= metadata
         document.metadata |= {

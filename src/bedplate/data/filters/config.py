@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from bedplate.config import Config
 
@@ -113,7 +113,9 @@ class FiltersConfig(Config):
     Rules are tried in the order: languages, gopher_quality, gopher_repetition, c4, fineweb, rules.
     """
 
-    languages: tuple[str, ...] = Field((), description="Languages to keep, as detected: [en, de]; none named: all.")
+    languages: tuple[Annotated[str, StringConstraints(pattern="^[a-z]{2,3}$")], ...] = Field(
+        (), description="Languages to keep, by their codes (ISO 639): [en, de]; none named: all."
+    )
     min_language_score: float = Field(
         0.65, ge=0, le=1, description="How sure the language must be; counts where `languages` are named."
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from bedplate.config import Config
 from bedplate.config.nearest import expected_one_of
 from bedplate.data.filters.config import FiltersConfig, Rule
+from bedplate.data.signals.columns import ALL_COLUMNS
 from bedplate.errors import UserError
 
 LANGUAGE = "language_detected"
@@ -89,7 +90,8 @@ def check_columns(config: FiltersConfig, available: Mapping[str, str]) -> None:
         problem = f"filters: the rule {rule.name} is on the column {rule.column}, which "
         if rule.column in available:
             raise UserError(problem + "holds text, not numbers", f"Columns of numbers: {', '.join(numbers)}.")
+        known = {**ALL_COLUMNS, **fitting}
         raise UserError(
-            problem + f"no step measures; {expected_one_of(rule.column, fitting)}",
+            problem + f"no step measures; {expected_one_of(rule.column, known)}",
             "Correct the name, or turn on the step that measures it.",
         )

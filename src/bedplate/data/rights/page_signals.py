@@ -6,7 +6,7 @@ Found while the page is still there, kept as JSON in `Document.metadata["rights"
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -97,14 +97,23 @@ def page_signals(page: str | bytes, headers: Mapping[str, str] | None = None) ->
     return signals_of(tree, headers or {}, json_ld_of(tree).things)
 
 
-def signals_of(tree: HTMLTree, headers: Mapping[str, str], json_ld: Iterable[Mapping[str, Any]] = ()) -> PageSignals:
-    """The signals of a parsed page, with what its JSON-LD says where that has been read, and of its headers."""
+def signals_of(
+    tree: HTMLTree,
+    headers: Mapping[str, str],
+    json_ld: Iterable[Mapping[str, Any]] = (),
+    metas: Sequence[Any] | None = None,
+) -> PageSignals:
+    """The signals of a parsed page, with what its JSON-LD says where that has been read, and of its headers.
+
+    metas: its <meta> elements, where they have been found already.
+    """
     signals = header_signals(headers)
     document = tree.document
     if document is None:
         return signals
     # values(): to go through the collection itself takes time by the square of its length.
-    for meta in document.query_selector_all("meta").values()[:_MOST_METAS]:
+    metas = document.query_selector_all("meta").values() if metas is None else metas
+    for meta in metas[:_MOST_METAS]:
         _read_meta(meta, signals)
     for thing in json_ld:
         if isinstance(url := thing.get("license"), str) and "Object" not in str(thing.get("@type")):
