@@ -23,10 +23,10 @@ from bedplate.pipeline.plan import plan
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
-WORDS = (
+VOCABULARY = (
     "the of and to have be that with river stone bridge market winter garden letter window harbour teacher village "
     "morning paper silver engine mountain kitchen captain summer history island doctor weather"
-).split()
+)
 
 
 def _name(path: Path) -> str:
@@ -36,7 +36,7 @@ def _name(path: Path) -> str:
 def _prose(number: int, sentences: int = 12) -> str:
     """English-looking text like no other."""
     draw = random.Random(number)
-    return " ".join(" ".join(draw.choices(WORDS, k=12)).capitalize() + "." for _ in range(sentences))
+    return " ".join(" ".join(draw.choices(VOCABULARY.split(), k=12)).capitalize() + "." for _ in range(sentences))
 
 
 def _record(url: str, body: str, kind: str = "text/html") -> bytes:

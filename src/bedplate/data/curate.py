@@ -59,7 +59,7 @@ class CurateConfig(Config):
     mix: MixConfig | None = Field(None, description="How often each source's documents are seen, and in which order.")
     clusters: ClusterConfig | None = Field(
         ClusterConfig(),
-        description="How documents are found that are so alike that they must share a split; null: each goes by itself.",
+        description="How documents are found that are so alike that they must share a split; null: each is by itself.",
     )
     validation: float = Field(
         0.05,

@@ -161,8 +161,7 @@ def _check_splits(config: CurateConfig, measures: Mapping[str, Any]) -> None:
         why = ", ".join(f"{reason} {count:,}" for reason, count in reasons.items())
         what = "no text in it" if set(reasons) <= _TEXTLESS else "nothing of it is left"
         raise InputError(
-            f"{names}: {what}: {counted(measures['read'], 'document')} read, none kept"
-            + (f" ({why})" if why else ""),
+            f"{names}: {what}: {counted(measures['read'], 'document')} read, none kept" + (f" ({why})" if why else ""),
             "Check that the sources hold text, and the limits and filters.",
         )
     for split in ("train", "validation"):

@@ -20,6 +20,8 @@ from bedplate.data.synthetic_share import SyntheticShare
 PART, LEFT_OUT = "part.parquet", "dropped.parquet"
 COUNTED = ("split", "license", "language", "label")
 
+_MOST_DOMAINS = 10_000
+"""Of one shard: what adds them up would grow with the web otherwise."""
 _Fate = dict[str, Any] | None
 
 
@@ -169,7 +171,7 @@ class _Counts:
         return {
             "documents": {name: dict(counter) for name, counter in self._documents.items()},
             "bytes": {name: dict(counter) for name, counter in self._bytes.items()},
-            "domains": dict(self._domains.most_common()),
+            "domains": dict(self._domains.most_common(_MOST_DOMAINS)),
             "terms": [[label, license, n] for (label, license), n in sorted(self._terms.items())],
             "synthetic": self._synthetic.measures(),
             "fates": {" ".join((fate, label)): n for (label, fate), n in sorted(self._fates.items())},

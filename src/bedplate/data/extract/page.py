@@ -44,7 +44,7 @@ def tags_of(tree: HTMLTree) -> Tags:
     by_name = {"meta": tags.metas, "script": tags.json_ld, "link": tags.canonical}
     # values(): to go through the collection itself takes time by the square of its length.
     for element in tree.document.query_selector_all(_SELF).values():
-        by_name[element.tag].append(element)
+        by_name[str(element.tag)].append(element)
     return tags
 
 
