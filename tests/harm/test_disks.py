@@ -22,7 +22,7 @@ COMMANDS = {
     "export": ("export runs/tiny/release OUT", 64),
     "export to gguf": ("export runs/tiny/release OUT --format gguf", 64),
 }
-RESUMES = ("tokenize", "a checkpoint", "the trained model")
+RESUMES = ("curate", "tokenize", "a checkpoint", "the trained model")
 
 
 def mount(folder: Path, kilobytes: int, *, again: bool = False) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from bedplate.codecs.text import TextTokenizer
 from bedplate.console import Console
 from bedplate.data.best_fit import BestFitRows
+from bedplate.data.provenance.steps import PACKED_LENGTH
 from bedplate.data.tokens import TokenSet
 from bedplate.families.family_config import FamilyConfig
 from bedplate.families.model import fill
@@ -61,7 +62,7 @@ def train(config: PretrainConfig, tokens_folder: Path, folder: Path, console: Co
         scores = trainer.train()
         whole = trainer.whole_model()
         measures = _measures(config, trainer, scores, total, placement, parallel)
-        measures |= {"packing": packing} if packing else {}
+        measures |= {PACKED_LENGTH: plan.packed.length} | ({"packing": packing} if packing else {})
     if parallel.leads:
         _save(model_config, whole, tokenizer, folder / "model")
     return measures

@@ -66,7 +66,7 @@ def test_only_what_is_new_is_read_and_copies_of_old_documents_go(days, tmp_path)
         assert (second.path / path.name).read_bytes() == path.read_bytes()
     assert second.measures["dropped"] == {"exact_duplicate": 1, "near_duplicate": 1}
     assert (second.measures["read"], second.measures["kept"]) == (43, 41)
-    assert second.measures["earlier"] == {"read": 40, "kept": 40}
+    assert second.measures["earlier"] == {"read": 40, "kept": 40, "changed_files": 0}
     assert second.measures["sources"]["days"]["read"] == 43
     dropped = {row["text"] if "text" in row else row["reason"]: row for row in rows_of_dropped(second)}
     ids = dict(zip(texts_of(first), ids_of(first), strict=True))

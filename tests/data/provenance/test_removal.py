@@ -99,7 +99,9 @@ def test_tokens_equal_those_tokenized_anew(world, shard_tokens):
     made = next(a for a in done.tokens if a.path.name == f"{name}-corpus-2")
     anew = world.tokenize(done.corpus, "anew", shard_tokens=shard_tokens)
     ours, theirs = files(made.path), files(anew.path)
+    before = world.artefact(name)
     del ours["bedplate.json"], theirs["bedplate.json"]
+    assert ours.pop(f"before/{before.digest}/documents.parquet") == before.file("documents.parquet").read_bytes()
     assert ours == theirs
     assert made.digest == anew.digest
     assert {name: value for name, value in made.measures.items() if name != "earlier"} == anew.measures
@@ -232,7 +234,7 @@ def watched(module, name):
 
 for module, name in [
     (removing, "produce"), (removing, "put_in_place"), (removing, "remove_tree"), (removing, "clear_swapped"),
-    (commit, "_exchange"), (commit, "remove_tree"), (removal, "_left_out"), (tokens_removal, "_merge_tables"),
+    (commit, "_exchange"), (commit, "remove_tree"), (removal, "_left_out"), (tokens_removal, "merge_tables"),
 ]:
     watched(module, name)
 corpus = Path(sys.argv[1])
@@ -303,7 +305,7 @@ def test_an_owner_is_known_by_what_the_page_says(tmp_path):
         text = f"<p>Page {number} says something of its own about gears, shafts and oil, at some length.</p>"
         (tmp_path / "pages" / f"{number}.html").write_text(f"<html><head>{head}</head><body>{text * 3}</body></html>")
     source = {"html": str(tmp_path / "pages"), "license": "CC0-1.0"}
-    config = CurateConfig(sources=[source], validation=0.4)
+    config = CurateConfig(sources=[source], clusters=None, validation=0.4)
     corpus = produce(CURATE, config, {}, tmp_path / "corpus", name="corpus", console=QUIET)
     done = remove_documents(corpus.path, matches=["owner=jane doe"], why=WHY, out=tmp_path / "without", console=QUIET)
     assert done.corpus.measures["remove"]["documents"] == 4

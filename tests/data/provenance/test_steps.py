@@ -113,3 +113,38 @@ def test_documents_turned_round_are_said_to_be_unknown(made):
     tokens = TokenSet.open(made.artefact("tokens"))
     config = made.artefact("model").config | {"objective": {"name": "next-token", "fill_in_the_middle": {"rate": 0.5}}}
     assert "fill in the middle" in seen_in(tokens, config, places_of(tokens, tokens.ids("train")[0])).note
+
+
+@pytest.mark.parametrize("packing", ["stream", "best_fit"])
+def test_documents_turned_round_by_the_rows_that_the_run_was_given(made, tmp_path, packing):
+    """A run with fill-in-the-middle says how long the rows of documents were; each step has what is told of it."""
+    from bedplate.codecs.text import TextTokenizer
+    from bedplate.console import Console
+    from bedplate.data.tokenize import TOKENIZE, TokenizeConfig
+    from bedplate.data.train_tokenizer import TRAIN_TOKENIZER, TrainTokenizerConfig
+    from bedplate.ledger import produce
+    from bedplate.train.config import PretrainConfig
+    from bedplate.train.learning import learning
+    from bedplate.train.stage import PRETRAIN
+
+    def make(stage, config, inputs):
+        return produce(stage, config, inputs, tmp_path / stage.name, name=stage.name, console=Console.quiet())
+
+    options = TrainTokenizerConfig(vocabulary=300, specials="fill-in-the-middle")
+    tokenizer = make(TRAIN_TOKENIZER, options, {"corpus": made.corpus})
+    artefact = make(TOKENIZE, TokenizeConfig(), {"corpus": made.corpus, "tokenizer": tokenizer})
+    objective = {"name": "next-token", "fill_in_the_middle": {"rate": 0.1}}
+    like = made.artefact("model").config | {"steps": 8, "length": 64, "objective": objective, "packing": packing}
+    config = PretrainConfig(**like)
+    run = make(PRETRAIN, config, {"tokens": artefact})
+    tokens = TokenSet.open(artefact)
+    packed = learning(config, tokens, TextTokenizer.load(tokens.tokenizer_folder), config.architecture).packed
+    assert run.measures["packed_length"] == packed.length < 64
+    told = 0
+    for entry, document_id in enumerate(tokens.ids("train")):
+        seen = seen_in(tokens, run.config, places_of(tokens, document_id), run.measures)
+        assert not seen.note
+        rows = np.concatenate([packed.rows_with(entry, epoch) for epoch in range(20)])
+        assert set(seen.steps) == set((rows[rows < 8 * config.batch] // config.batch + 1).tolist())
+        told += len(seen.steps)
+    assert told

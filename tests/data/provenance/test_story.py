@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pyarrow.parquet as pq
 import pytest
@@ -81,13 +82,20 @@ def test_copies_name_each_other(made):
 
 
 def test_what_was_removed_still_says_who_saw_it(world):
-    row = a_kept(world)
+    row, other = [r for r in rows_of(tables(world.corpus)[0], ("id", "url", "split")) if r["split"] == "train"][:2]
+    before = [tell(world, one["id"])["used"]["runs"] for one in (row, other)]
+    assert before[0][0]["count"]
     remove_documents(world.root / "corpus", matches=[f"id={row['id']}"], why="asked", in_place=True, console=QUIET)
+    remove_documents(world.root / "corpus", matches=["domain=b.org"], why="asked", in_place=True, console=QUIET)
     facts = tell(world, row["id"])
     assert facts["ended"]["reason"] == "taken_down"
     assert facts["from"]["url"] == row["url"]
     assert facts["excerpt"] is None
-    assert "aren't there any more" in facts["used"]["runs"][0]["note"]
+    assert facts["used"]["tokens"] == []
+    # By the table that the tokens had when it was trained.
+    assert [facts["used"]["runs"], tell(world, other["id"])["used"]["runs"]] == before
+    shutil.rmtree(world.root / "tokens" / "before")
+    assert "aren't there any more" in tell(world, row["id"])["used"]["runs"][0]["note"]
     other = next(r for r in rows_of(tables(world.corpus)[0], ("id", "url")) if r["url"])
     assert tell(world, other["id"])["said"]["filters"]  # by the rules of the curation, two manifests back
 

@@ -63,11 +63,16 @@ class Earlier:
         return [file for file in find(source) if known.get(file.name) != file.state]
 
 
-def write_states(config: CurateConfig, earlier: Earlier | None, out: Path) -> None:
-    """Write down which files the corpus was read from, those of the earlier one included."""
+Planned = Sequence[tuple[Source, Sequence[SourceFile]]]
+"""The sources, and the files of each that are read."""
+
+
+def write_states(planned: Planned, earlier: Earlier | None, out: Path) -> None:
+    """Write down which files the corpus was read from, as they were when it was planned; those of the earlier one
+    included."""
     states: dict[str, dict[str, list[object]]] = dict(earlier.states) if earlier else {}
-    for source in config.sources:
-        states[source.label] = states.get(source.label, {}) | {file.name: file.state for file in find(source)}
+    for source, files in planned:
+        states[source.label] = states.get(source.label, {}) | {file.name: file.state for file in files}
     atomic_write(out / SOURCES, json.dumps(states, indent=0))
 
 
@@ -84,6 +89,11 @@ def write_keys(config: CurateConfig, earlier: Earlier | None, shards: Shards, ru
         target = out / INDEX
         shutil.rmtree(target, ignore_errors=True)
         index.write_index(target, shards, sections, earlier.index if earlier else None)
+
+
+def changed_files(planned: Planned, earlier: Earlier) -> int:
+    """Files that the earlier corpus read in another state: they are read again whole, and what it has of them stays."""
+    return sum(file.name in earlier.states.get(source.label, {}) for source, files in planned for file in files)
 
 
 def together(before: Any, now: Any) -> Any:

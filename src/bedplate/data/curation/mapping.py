@@ -49,6 +49,13 @@ def map_piece(arguments: dict[str, Any], folder: Path) -> dict[str, Any]:
     return {"stages": {name: counts.measures() for name, counts in mapper.counts.items()}}
 
 
+def describe_steps(arguments: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Make the steps of a curation, which says what is wrong with their settings. Measures: {columns: {name: type}}."""
+    config: CurateConfig = arguments["config"]
+    steps = _steps(arguments["run"], config.model_dump_json(), tuple(arguments["carried"].items()))
+    return {"columns": arguments["carried"] | columns_of(steps)}
+
+
 @functools.lru_cache(maxsize=1)
 def _steps(run: str, config: str, carried: tuple[tuple[str, str], ...]) -> list[Step]:
     """The steps of a curation, made once in a worker and not again for each of its shards."""

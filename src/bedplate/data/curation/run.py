@@ -14,7 +14,8 @@ from bedplate.console.figures import counted
 from bedplate.data.curate import CurateConfig
 from bedplate.data.curation.account import check_balance, merge
 from bedplate.data.curation.assembling import ADDED_UP, measured, put_together
-from bedplate.data.curation.earlier import INDEX, SOURCES, Earlier, together, write_keys, write_states
+from bedplate.data.curation.checks import check_settings
+from bedplate.data.curation.earlier import INDEX, SOURCES, Earlier, changed_files, together, write_keys, write_states
 from bedplate.data.curation.evaluations import INDEX_FILE, found_of_evaluations, with_index
 from bedplate.data.curation.joint import joint_steps
 from bedplate.data.curation.mapping import forget_steps
@@ -82,6 +83,7 @@ def _curate(config: CurateConfig, earlier: Earlier | None, run: Run, out: Path) 
         )
     carried = _carried(config)
     config = with_index(config, run.folder)
+    check_settings(config, carried, earlier, run)
     alike = {"config": config, "carried": carried, "run": str(run.folder)}
     tasks = [
         Task(number, alike | {"source": source, "piece": piece}, keeps_journal=True)
@@ -107,12 +109,13 @@ def _curate(config: CurateConfig, earlier: Earlier | None, run: Run, out: Path) 
     writes = [Task(number, {**arguments, "shard": number}) for number in range(shards.count)]
     written = perform("write", "bedplate.data.curation.writing:write_shard", writes, run)
     put_together(run.folder / "write", shards.count, out, earlier)
-    write_states(config, earlier, out)
+    write_states(files, earlier, out)
     write_keys(config, earlier, shards, run, out)
-    measures = measured(config, stages, joint, written) | found_of_evaluations(config, shards, out)
+    measures = measured(config, stages, joint, written) | found_of_evaluations(config, shards, earlier, out)
     if earlier is not None:
         measures = together({name: earlier.artefact.measures[name] for name in ADDED_UP}, measures)
         measures["earlier"] = {name: earlier.artefact.measures[name] for name in ("read", "kept")}
+        measures["earlier"]["changed_files"] = changed_files(files, earlier)
     return measures
 
 

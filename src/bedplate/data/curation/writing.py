@@ -57,7 +57,7 @@ def write_shard(arguments: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 def corpus_schema(columns: Mapping[str, str]) -> dict[str, str]:
     """The corpus' columns, with those of the steps."""
-    return CORPUS_SCHEMA | {name: kind for name, kind in columns.items() if name not in CORPUS_SCHEMA}
+    return CORPUS_SCHEMA | {name: kind for name, kind in columns.items() if name not in CORPUS_SCHEMA | DROPPED_SCHEMA}
 
 
 def dropped_schema(columns: Mapping[str, str]) -> dict[str, str]:
@@ -155,7 +155,7 @@ class _Counts:
 
     def kept(self, row: dict[str, Any]) -> None:
         for name in COUNTED:
-            value = row[name] if row[name] is not None else ""
+            value = row[name] if row[name] is not None else "unknown"
             self._documents[name][value] += 1
             self._bytes[name][value] += row["bytes"]
         if row["domain"]:

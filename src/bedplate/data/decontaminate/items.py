@@ -12,7 +12,7 @@ from bedplate.data.decontaminate.config import DecontaminateConfig, EvaluationFi
 from bedplate.data.row_files import read_rows
 from bedplate.errors import InputError
 from bedplate.ledger.digests import sha256_file, sha256_json
-from bedplate.tasks.catalogue import data_folder, load_task, task_files
+from bedplate.tasks.catalogue import check_names, data_folder, load_task, task_files
 from bedplate.tasks.item import FEWSHOT_DELIMITER, MultipleChoice
 
 _PARAGRAPHS = (".txt", ".md")
@@ -41,6 +41,8 @@ def evaluation_items(config: DecontaminateConfig) -> tuple[list[EvaluationItem],
     or that has no items, a file that can't be read or lacks a field, two tasks of one name."""
     items: list[EvaluationItem] = []
     origins: list[Origin] = []
+    if config.tasks:
+        check_names(config.tasks)
     data = data_folder(None if config.task_data is None else Path(config.task_data)) if config.tasks else Path()
     for name in config.tasks:
         task = load_task(name, data)

@@ -47,19 +47,37 @@ def write_index(
             target.mkdir(parents=True)
             sizes.append(_part(task_folder(keys, shard), target, shards.alive(shard)))
         said["sections"][name] = {"settings": settings, "rows": sizes}
+    _finish(out, said)
+
+
+def write_without(out: Path, earlier: Path, stays: np.ndarray[Any, np.dtype[np.bool_]]) -> None:
+    """Write an index of what is left of a corpus. earlier: its index; stays: [documents], in the corpus's order. `out`
+    must not exist yet. Raises ArtefactError where the index isn't one of so many documents."""
+    said = _said(earlier)
+    out.mkdir(parents=True)
+    for name, made in sorted(said["sections"].items()):
+        sizes: list[int] = []
+        parts = read(earlier, name, made["settings"])
+        if (count := sum(part.rows for part in parts)) != len(stays):
+            raise ArtefactError(
+                f"{earlier}: the keys of {count} documents ({name}), where the corpus has {len(stays)}",
+                "Curate the corpus again.",
+            )
+        for part in parts:
+            target = task_folder(out / name, len(sizes))
+            target.mkdir(parents=True)
+            sizes.append(_part(part.folder, target, stays[part.start : part.end]))
+        made["rows"] = sizes
+    _finish(out, said)
+
+
+def _finish(out: Path, said: dict[str, Any]) -> None:
     (out / INDEX).write_text(json.dumps(said, indent=2, sort_keys=True) + "\n")
 
 
 def read(folder: Path, section: str, settings: dict[str, Any]) -> tuple[Part, ...]:
     """The parts of an index. Raises ArtefactError where it is none, UserError where it was made otherwise."""
-    try:
-        said = json.loads((folder / INDEX).read_text())
-    except (OSError, ValueError) as error:
-        raise ArtefactError(
-            f"{folder} is no index of a corpus ({error})", "Name the index of a curated corpus."
-        ) from error
-    if said.get("format") != FORMAT:
-        raise ArtefactError(f"{folder}: an index of format {said.get('format')}; this version reads {FORMAT}")
+    said = _said(folder)
     made = said["sections"].get(section)
     if made is None:
         raise UserError(
@@ -78,6 +96,18 @@ def read(folder: Path, section: str, settings: dict[str, Any]) -> tuple[Part, ..
         parts.append(Part(task_folder(folder / section, number), start, count))
         start += count
     return tuple(parts)
+
+
+def _said(folder: Path) -> dict[str, Any]:
+    try:
+        said: dict[str, Any] = json.loads((folder / INDEX).read_text())
+    except (OSError, ValueError) as error:
+        raise ArtefactError(
+            f"{folder} is no index of a corpus ({error})", "Name the index of a curated corpus."
+        ) from error
+    if said.get("format") != FORMAT:
+        raise ArtefactError(f"{folder}: an index of format {said.get('format')}; this version reads {FORMAT}")
+    return said
 
 
 def _part(source: Path, target: Path, alive: np.ndarray[Any, np.dtype[np.bool_]]) -> int:

@@ -10,6 +10,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,6 +20,8 @@ from bedplate.data.engine.journal import Advice, partial_folder
 from bedplate.ledger.atomic import storage_errors
 from bedplate.ledger.stage import resolve
 
+SILENT_S = 2.0
+"""Seconds after which a step tells how far it is."""
 DONE = "done.json"
 """What a task says when it is done: its measures, its processor time, the sizes of its files."""
 
@@ -91,11 +94,15 @@ def perform(step: str, function: str, tasks: Sequence[Task], run: Run) -> list[d
     jobs = [Job(function, task, task_folder(folder, task.number)) for task in tasks]
     todo = [job for job in jobs if not is_done(job.target)]
     done = len(jobs) - len(todo)
-    with run.console.progress(step, total=len(jobs), unit="") as progress:
-        progress.update(done)
+    began, shown = time.monotonic(), None
+    with ExitStack() as stack:
         for _ in run.scheduler.run(todo):
             done += 1
-            progress.update(done)
+            # A step that is over in a moment isn't worth a line.
+            if shown is None and time.monotonic() - began > SILENT_S:
+                shown = stack.enter_context(run.console.progress(step, total=len(jobs), unit=""))
+            if shown is not None:
+                shown.update(done)
     measures = [read_done(job.target)["measures"] for job in jobs]
     run.spent.append(sum(measure["cpu_s"] for measure in measures))
     return measures

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from bedplate.config import Config
-from bedplate.config.nearest import expected_one_of
+from bedplate.config.nearest import nearest
 from bedplate.data.filters.config import FiltersConfig, Rule
 from bedplate.data.signals.columns import ALL_COLUMNS
 from bedplate.errors import UserError
@@ -90,8 +90,8 @@ def check_columns(config: FiltersConfig, available: Mapping[str, str]) -> None:
         problem = f"filters: the rule {rule.name} is on the column {rule.column}, which "
         if rule.column in available:
             raise UserError(problem + "holds text, not numbers", f"Columns of numbers: {', '.join(numbers)}.")
-        known = {**ALL_COLUMNS, **fitting}
+        near = nearest(rule.column, {**ALL_COLUMNS, **fitting})
         raise UserError(
-            problem + f"no step measures; {expected_one_of(rule.column, known)}",
-            "Correct the name, or turn on the step that measures it.",
+            problem + "no step measures" + (f"; nearest: {near}" if near else ""),
+            "Correct the name (docs/data.md lists the signals), or turn on the step that measures it.",
         )

@@ -1,7 +1,8 @@
 """`data diff`: what one version of a corpus has that another hasn't, by source and by reason.
 
-Documents are told by the sha256 of their texts, and a document whose text changed by its source name: so a source
-name that both versions have with different texts is "changed", whichever of them was edited.
+Documents are told by their ids, which are those of their texts and pictures before anything was cut out of them, and
+where an id is gone by their source names. Of what both versions have, that with another text or picture is "changed",
+whichever of them was edited.
 """
 
 from __future__ import annotations
@@ -83,11 +84,17 @@ class Difference:
 
 
 class _Row(NamedTuple):
+    id: str
     sha256: str
+    picture: str | None
     source: str
     label: str
     split: str
     bytes: int
+
+    def same(self, other: _Row) -> bool:
+        """Whether both have the same text, and the same picture or none."""
+        return (self.sha256, self.picture) == (other.sha256, other.picture)
 
 
 def difference(a: Artefact, b: Artefact, tokens: tuple[Artefact, Artefact] | None = None) -> Difference:
@@ -99,14 +106,21 @@ def difference(a: Artefact, b: Artefact, tokens: tuple[Artefact, Artefact] | Non
     of_a, of_b = ({}, {}) if tokens is None else (_lengths(tokens[0]), _lengths(tokens[1]))
     ours: dict[str, list[_Row]] = defaultdict(list)
     for row in _rows(a):
-        ours[row.sha256].append(row)
+        ours[row.id].append(row)
+
+    def both(old: _Row, row: _Row) -> None:
+        if old.same(row):
+            result.same.add(row.bytes, of_b.get(row.id, 0))
+        else:
+            result.changed[row.label].add(row.bytes, of_b.get(row.id, 0))
+            result.changed_from[old.label].add(old.bytes, of_a.get(old.id, 0))
+        if old.split != row.split:
+            result.moved[f"{old.split} -> {row.split}"] += 1
+
     fresh = []
     for row in _rows(b):
-        if there := ours.get(row.sha256):
-            old = there.pop(next((at for at, one in enumerate(there) if one.source == row.source), -1))
-            result.same.add(row.bytes, of_b.get(row.sha256[:24], 0))
-            if old.split != row.split:
-                result.moved[f"{old.split} -> {row.split}"] += 1
+        if there := ours.get(row.id):
+            both(there.pop(_closest(there, row)), row)
         else:
             fresh.append(row)
     left = {row.source: row for rows in ours.values() for row in rows}
@@ -115,13 +129,12 @@ def difference(a: Artefact, b: Artefact, tokens: tuple[Artefact, Artefact] | Non
         if (before := left.pop(row.source, None)) is None:
             added.append(row)
         else:
-            result.changed[row.label].add(row.bytes, of_b.get(row.sha256[:24], 0))
-            result.changed_from[before.label].add(before.bytes, of_a.get(before.sha256[:24], 0))
+            both(before, row)
     removed = list(left.values())
     for row in added:
-        result.added[row.label].add(row.bytes, of_b.get(row.sha256[:24], 0))
+        result.added[row.label].add(row.bytes, of_b.get(row.id, 0))
     for row in removed:
-        result.removed[row.label].add(row.bytes, of_a.get(row.sha256[:24], 0))
+        result.removed[row.label].add(row.bytes, of_a.get(row.id, 0))
     result.reasons = _why(b, removed, otherwise="not read")
     result.came_back = _why(a, added, otherwise="new")
     return result
@@ -136,25 +149,30 @@ def tokens_of(corpus: Artefact, within: Path) -> Artefact | None:
 def _rows(corpus: Artefact) -> Iterator[_Row]:
     for path in tables(corpus):
         if path.name != f"{DROPPED}.parquet":
-            for row in rows_of(path, ("sha256", "source", "label", "split", "bytes")):
-                yield _Row(row["sha256"], row["source"], row["label"] or "", row["split"], row["bytes"])
+            for row in rows_of(path, _Row._fields):
+                yield _Row(**(row | {"label": row["label"] or ""}))
+
+
+def _closest(rows: list[_Row], row: _Row) -> int:
+    """Which of some documents of one id is this one: by source and text, else by one of them, else the last."""
+    return max(range(len(rows)), key=lambda at: (rows[at].source == row.source, rows[at].same(row), at))
 
 
 def _why(corpus: Artefact, rows: list[_Row], *, otherwise: str) -> dict[str, Counter[str]]:
     """Why these documents of another version aren't in a corpus, by their source's label."""
-    hashes = {row.sha256 for row in rows}
+    ids = {row.id for row in rows}
     sources = {row.source for row in rows}
     by_source: dict[str, str] = {}
-    by_hash: dict[str, str] = {}
+    by_id: dict[str, str] = {}
     if rows and (path := corpus.path / f"{DROPPED}.parquet").is_file():
-        for gone in rows_of(path, ("sha256", "source", "reason")):
+        for gone in rows_of(path, ("id", "source", "reason")):
             if gone["source"] in sources:
                 by_source[gone["source"]] = gone["reason"]
-            if gone["sha256"] in hashes:
-                by_hash[gone["sha256"]] = gone["reason"]
+            if gone["id"] in ids:
+                by_id[gone["id"]] = gone["reason"]
     told: dict[str, Counter[str]] = defaultdict(Counter)
     for row in rows:
-        told[row.label][by_source.get(row.source) or by_hash.get(row.sha256) or otherwise] += 1
+        told[row.label][by_source.get(row.source) or by_id.get(row.id) or otherwise] += 1
     return dict(told)
 
 

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from bedplate.data.provenance.steps import places_of, seen_in
+from bedplate.data.provenance.earlier_tokens import earlier_folders, earlier_tokens
+from bedplate.data.provenance.steps import Place, places_of, seen_in
 from bedplate.data.tokens import TokenSet
 from bedplate.errors import BedplateError
 from bedplate.ledger import Artefact
 from bedplate.ledger.usage import User, earlier_digests, used_by
+
+
+class _Holder(NamedTuple):
+    tokens: TokenSet
+    places: list[Place]
 
 
 def forwards(corpus: Artefact, within: Path) -> Forwards:
@@ -29,11 +35,12 @@ class Forwards:
         others: what else was made from the corpus, whether or not this document was in it. Damaged ones have a `note`.
         """
         told: dict[str, Any] = {"tokens": [], "runs": [], "others": []}
-        holders: dict[str, tuple[Artefact, list[Any]]] = {}
+        holders: dict[str, _Holder] = {}
         for user in self.users:
             if user.artefact.kind == "tokens":
-                places, note = self._places(user.artefact, document_id)
-                holders[user.artefact.digest] = user.artefact, places
+                held, note = self._held(user.artefact, document_id)
+                holders = held | holders
+                places = held[user.artefact.digest].places if user.artefact.digest in held else []
                 facts = user.facts() | {"places": [place.facts() for place in places]}
                 if places or note:
                     told["tokens"].append(facts | ({"note": note} if note else {}))
@@ -44,19 +51,28 @@ class Forwards:
                 told["others"].append(user.facts())
         return told
 
-    def _places(self, artefact: Artefact, document_id: str) -> tuple[list[Any], str]:
+    def _held(self, artefact: Artefact, document_id: str) -> tuple[dict[str, _Holder], str]:
+        """Where the artefact and its earlier versions have the document, by their digests; why that can't be told,
+        where it can't."""
+        held: dict[str, _Holder] = {}
         try:
-            return places_of(self._open(artefact), document_id), ""
+            now = self._open(artefact)
+            held[artefact.digest] = _Holder(now, places_of(now, document_id))
+            for digest, folder in earlier_folders(artefact).items():
+                if folder not in self._opened:
+                    self._opened[folder] = earlier_tokens(now, folder)
+                before = self._opened[folder]
+                held[digest] = _Holder(before, places_of(before, document_id))
         except BedplateError as error:
-            return [], error.problem
+            return held, error.problem
+        return held, ""
 
-    def _seen(self, run: Artefact, holders: dict[str, tuple[Artefact, list[Any]]]) -> dict[str, Any]:
+    def _seen(self, run: Artefact, holders: dict[str, _Holder]) -> dict[str, Any]:
         given = [holders[item.digest] for item in run.manifest.inputs if item.digest in holders]
         if not given:
             return {"note": "its tokens aren't there any more, so when it saw the document can't be told"}
-        tokens, places = given[0]
         try:
-            return seen_in(self._open(tokens), run.config, places).facts()
+            return seen_in(given[0].tokens, run.config, given[0].places, run.measures).facts()
         except (BedplateError, KeyError, ValueError) as error:
             return {"note": f"when it saw the document can't be told: {error}"}
 

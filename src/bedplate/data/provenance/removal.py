@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,8 @@ from bedplate.config import Config, execution
 from bedplate.data.corpus import CORPUS_SCHEMA, DROPPED, DROPPED_SCHEMA, ParquetTable
 from bedplate.data.provenance.finding import rows_of, tables
 from bedplate.data.provenance.origin import ORIGIN, REMOVE_STAGE, with_version
+from bedplate.data.provenance.removed_measures import Remaining, measures_without
+from bedplate.data.provenance.taken_down import HASHES, REASON, lists_of, write
 from bedplate.errors import InputError
 from bedplate.ledger import Stage, atomic_write
 from bedplate.ledger.usage import EARLIER, earlier_digests
@@ -26,12 +27,10 @@ if TYPE_CHECKING:
     from bedplate.data.rights.takedown import Takedown
     from bedplate.ledger import Artefact, Work
 
-REASON = "taken_down"
 ACCOUNT = "curation.json"
 MOST_NAMED = 50
 """Copies that stay, by name."""
 _KNOWN_BY = ("id", "sha256", "record_sha256", "url", "domain", "metadata")
-_COUNTED = ("split", "license", "language", "label")
 _GONE = ("title", "metadata", "excerpt")
 
 
@@ -47,7 +46,7 @@ class RemoveConfig(Config):
 
 REMOVE = Stage(
     name=REMOVE_STAGE,
-    version=1,
+    version=2,
     kind="corpus",
     config=RemoveConfig,
     inputs={"corpus": "corpus"},
@@ -95,13 +94,15 @@ def run(config: RemoveConfig, inputs: Mapping[str, Artefact], work: Work) -> Non
     if not any(found.values()):
         raise nothing_matches(corpus, config)
     gone = _removed(corpus, found, work)
-    kept = _count(work.path)
-    if not kept["split"]["documents"]:
+    kept = Remaining(work.path)
+    if not kept.count:
         raise InputError(f"{corpus.path}: nothing would be left of it", "Remove its folder as a whole.")
-    left_out = _left_out(corpus, config, found, gone, work.path)
+    left_out, unwanted = _left_out(corpus, config, found, gone, work.path)
+    _write_list(corpus, [*gone, *unwanted], work.path)
+    _copy_rest(corpus, found, work)
     atomic_write(work.path / ORIGIN, with_version(corpus))
     work.volatile(ORIGIN, ACCOUNT)
-    measures = _measures(corpus, gone, kept, time.process_time() - began)
+    measures = measures_without(corpus, gone, kept, time.process_time() - began)
     measures[EARLIER] = [corpus.digest, *earlier_digests(corpus)]
     measures["remove"] = {"documents": len(gone), "bytes": sum(row["bytes"] for row in gone), **left_out}
     atomic_write(work.path / ACCOUNT, json.dumps(measures, indent=1))
@@ -185,10 +186,11 @@ def _link(path: Path, target: Path) -> None:
 
 def _left_out(
     corpus: Artefact, config: RemoveConfig, found: Mapping[str, dict[int, str]], gone: list[dict[str, Any]], out: Path
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Write the table of what was left out, now with what goes, and without a word of it or of its copies.
 
-    Returns how many rows were `blanked`, and which of those that match were left out as copies of what stays.
+    Returns how many rows were `blanked`, and which of those that match were left out as copies of what stays; and the
+    hashes of what matches, or is a copy of what goes.
     """
     import pyarrow.parquet as pq
 
@@ -199,75 +201,66 @@ def _left_out(
         part = pq.read_schema(next(corpus.path.glob("part-*.parquet")))
         own = {field.name: str(field.type) for field in part if field.name not in CORPUS_SCHEMA}
         schema = DROPPED_SCHEMA | own
-    taken = {row["id"] for row in gone}
-    blanked, stay = 0, []
+    taken = _with_copies(old, {row["id"] for row in gone})
+    blanked, stay, unwanted = 0, [], []
     matched = found.get(old.name, {})
     with ParquetTable(out, DROPPED, schema, single=True) as table:
         for number, row in enumerate(rows_of(old, list(schema)) if old.is_file() else ()):
-            if number in matched and row.get("other") and row["other"] not in taken:
+            stays = number in matched and row.get("other") and row["other"] not in taken
+            if stays:
                 stay.append({"id": row["id"], "url": row.get("url"), "copy_of": row["other"]})
             if number in matched or row["id"] in taken or row.get("other") in taken:
                 blanked += any(row.get(name) is not None for name in _GONE)
                 row = row | dict.fromkeys(_GONE)
+                if not stays:
+                    unwanted.append({name: row.get(name) for name in HASHES})
             table.add(row)
         for row in gone:
             fate = {"status": "dropped", "stage": REMOVE_STAGE, "reason": REASON, "other": None}
             detail = {"detail": f"{config.why} ({row['entry']})", **dict.fromkeys(_GONE)}
             table.add({name: row.get(name) for name in schema} | fate | detail)
-    return {"blanked": blanked, "copies_that_stay": len(stay), "copies": stay[:MOST_NAMED]}
+    return {"blanked": blanked, "copies_that_stay": len(stay), "copies": stay[:MOST_NAMED]}, unwanted
 
 
-def _count(folder: Path) -> dict[str, dict[str, Counter[str]]]:
-    """Documents and bytes of what is kept, by each column of _COUNTED, and documents by domain."""
-    counts = {name: {"documents": Counter[str](), "bytes": Counter[str]()} for name in (*_COUNTED, "domain")}
-    for path in sorted(folder.glob("part-*.parquet")):
-        for row in rows_of(path, (*_COUNTED, "domain", "bytes")):
-            for name in counts:
-                value = row[name] if row[name] is not None else ""
-                if name != "domain" or value:
-                    counts[name]["documents"][value] += 1
-                    counts[name]["bytes"][value] += row["bytes"]
-    return counts
+def _with_copies(old: Path, taken: set[str]) -> set[str]:
+    """The ids, and those of what was left out as a copy of one, as a copy of such a copy, and so on."""
+    more = old.is_file()
+    while more:
+        before = len(taken)
+        taken |= {row["id"] for row in rows_of(old, ("id", "other")) if row["other"] in taken and row["id"]}
+        more = len(taken) > before
+    return taken
 
 
-def _measures(
-    corpus: Artefact, gone: list[dict[str, Any]], kept: dict[str, dict[str, Counter[str]]], cpu_s: float
-) -> dict[str, Any]:
-    """The corpus's measures as they are now: each stage's counts, and the whole, add up as before."""
-    old = corpus.measures
-    left = kept["split"]["documents"].total()
-    before = old.get("stages", {}).get(REMOVE_STAGE)
-    earlier = before["dropped"].get(REASON, 0) if before else 0
-    stage = {
-        "read": before["read"] if before else left + len(gone),
-        "kept": left,
-        "dropped": {REASON: earlier + len(gone)},
-        "failed": {},
-        "cpu_s": cpu_s + (before["cpu_s"] if before else 0.0),
-    }
-    dropped = Counter(old.get("dropped", {}))
-    dropped[REASON] += len(gone)
-    by_label = Counter(row["label"] for row in gone)
-    sources = {}
-    for label, counts in old.get("sources", {}).items():
-        n = by_label[label]
-        changed = {"kept": counts["kept"] - n, "dropped": counts["dropped"] + n} if "dropped" in counts else {}
-        sources[label] = {**counts, **changed, "bytes": kept["label"]["bytes"][label]}
-    domains = kept["domain"]["documents"]
-    return {
-        **old,
-        "read": old.get("read", left + len(gone)),
-        "kept": left,
-        "dropped": dict(sorted(dropped.items())),
-        "failed": old.get("failed", {}),
-        "stages": {**old.get("stages", {}), REMOVE_STAGE: stage},
-        "documents": {split: kept["split"]["documents"][split] for split in ("train", "validation")},
-        "bytes": {split: kept["split"]["bytes"][split] for split in ("train", "validation")},
-        "licenses": dict(sorted(kept["license"]["documents"].items())),
-        "languages": dict(sorted(kept["language"]["documents"].items())),
-        "domains": dict(sorted(domains.items(), key=lambda entry: (-entry[1], entry[0]))[:1000]),
-        "sources": sources,
-    }
+def _write_list(corpus: Artefact, gone: list[dict[str, Any]], out: Path) -> None:
+    """Write down the hashes of what went, so that it doesn't come back."""
+    kept = (row for path in sorted(out.glob("part-*.parquet")) for row in rows_of(path, HASHES))
+    write(gone, kept, lists_of({"corpus": corpus}), out)
+
+
+def _copy_rest(corpus: Artefact, found: Mapping[str, dict[int, str]], work: Work) -> None:
+    """What a later curation and an evaluation need of a corpus beside its rows: the files that were read, the keys of
+    what is left, and the index of evaluations."""
+    import numpy as np
+    import pyarrow.parquet as pq
+
+    from bedplate.data.curation.earlier import INDEX, SOURCES
+    from bedplate.data.curation.evaluations import INDEX_FILE
+    from bedplate.data.deduplicate.index import write_without
+
+    work.volatile(SOURCES)
+    for name in (SOURCES, INDEX_FILE):
+        if (corpus.path / name).is_file():
+            _link(corpus.path / name, work.path / name)
+    if not (corpus.path / INDEX).is_dir():
+        return
+    stays = []
+    for path in tables(corpus):
+        if path.name != f"{DROPPED}.parquet":
+            here = np.ones(pq.read_metadata(path).num_rows, dtype=np.bool_)
+            here[list(found[path.name])] = False
+            stays.append(here)
+    write_without(work.path / INDEX, corpus.path / INDEX, np.concatenate(stays))
 
 
 def matched_documents(corpus: Artefact, found: Mapping[str, dict[int, str]]) -> Iterator[str]:

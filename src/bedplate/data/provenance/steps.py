@@ -23,6 +23,8 @@ from bedplate.families.configs import kind_of
 if TYPE_CHECKING:
     import pyarrow as pa
 
+PACKED_LENGTH = "packed_length"
+"""A run's measure: the pairs in a row of documents, from which the run's own rows were made."""
 MOST_SHOWN = 1000
 """Steps that are named one by one."""
 
@@ -90,13 +92,16 @@ def places_of(tokens: TokenSet, document_id: str) -> list[Place]:
     return found
 
 
-def seen_in(tokens: TokenSet, config: Mapping[str, Any], places: list[Place]) -> Seen:
-    """The steps in which a run with this configuration (a `pretrain` manifest's) saw documents of the train split."""
+def seen_in(
+    tokens: TokenSet, config: Mapping[str, Any], places: list[Place], measures: Mapping[str, Any] | None = None
+) -> Seen:
+    """The steps in which a run with this configuration and these measures (a `pretrain` manifest's) saw documents of
+    the train split."""
     entries = [entry for place in places if place.split == "train" for entry in place.entries]
     steps = int(config["steps"])
     if not entries:
         return Seen((), 0, steps)
-    packed, note = _packed(tokens, config)
+    packed, note = _packed(tokens, config, measures or {})
     if packed is None:
         return Seen((), 0, steps, note)
     batch = int(config["batch"])
@@ -113,7 +118,9 @@ def _passes(packed: PackedRows | BestFitRows, entries: list[int], rows: int) -> 
     return [packed.rows_with(entry, epoch) for epoch in range(epochs) for entry in entries]
 
 
-def _packed(tokens: TokenSet, config: Mapping[str, Any]) -> tuple[PackedRows | BestFitRows | None, str]:
+def _packed(
+    tokens: TokenSet, config: Mapping[str, Any], measures: Mapping[str, Any]
+) -> tuple[PackedRows | BestFitRows | None, str]:
     """The rows that the run's objective was made of, as `train.learning` has them; or why they can't be told."""
     objective = config.get("objective") or {}
     kind = kind_of(config["architecture"]["model_type"])
@@ -125,7 +132,9 @@ def _packed(tokens: TokenSet, config: Mapping[str, Any]) -> tuple[PackedRows | B
     elif name == "masked":
         around = tokens.tokenizer().around
     elif name == "next-token" and objective.get("fill_in_the_middle"):
-        return None, "documents were turned round to fill in the middle; the run's rows can't be told from its config"
+        if PACKED_LENGTH not in measures:  # of a run from before it was written down
+            return None, "documents were turned round to fill in the middle, and the run doesn't say how long rows were"
+        length = int(measures[PACKED_LENGTH])
     elif name not in ("next-token", "prefix"):
         return None, f"the rows of objective {name} aren't known"
     packing = config.get("packing", "stream")  # the one way that there was before this field

@@ -31,7 +31,11 @@ def removal_told(facts: Mapping[str, Any]) -> str:
         ]
         holders = [user["path"] for user in facts["learnt"] if user["kind"] in ("corpus", "index", "tokens")]
         lines += [f"{path} may hold their texts: remove them there too, or make it anew" for path in holders]
-    lines += ["", "So that a next curation leaves them out, name them in the recipe: rights.taken_down"]
+    lines += [
+        "",
+        "What is curated from this corpus leaves them out too, by their hashes. For what else should match, and for "
+        "curations that begin anew, name it in the recipe: rights.taken_down",
+    ]
     return "\n".join(lines)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from pydantic import Field
 
 from bedplate.config import Config
+from bedplate.data.provenance.earlier_tokens import BEFORE, keep_tables
 from bedplate.data.tokenize import ShardWriter, merge_tables, mixture_columns
 from bedplate.data.tokens import DOCUMENTS, SPLITS, TOKENIZER, shard_name
 from bedplate.errors import ArtefactError
@@ -37,7 +38,7 @@ class RemoveTokensConfig(Config):
 
 REMOVE_TOKENS = Stage(
     name="remove-tokens",
-    version=1,
+    version=2,
     kind="tokens",
     config=RemoveTokensConfig,
     inputs={"tokens": "tokens", "corpus": "corpus"},
@@ -68,6 +69,8 @@ def run(config: RemoveTokensConfig, inputs: Mapping[str, Artefact], work: Work) 
     work.measures.update(merge_tables(work.path, shards))
     work.measures.update({name: tokens.measures[name] for name in _KEPT})
     work.measures[EARLIER] = [tokens.digest, *earlier_digests(tokens)]
+    keep_tables(tokens, work.path)
+    work.volatile(f"{BEFORE}/**")
 
 
 def _documents(corpus: Artefact) -> Iterator[dict[str, Any]]:

@@ -14,12 +14,12 @@ from bedplate.errors import InputError
 PARTS = "part-*.parquet"
 _FIELDS = ("source", "text", "url", "title", "date", "license", "language", "offset", "record_sha256", "group",
            "synthetic", "label", "bytes")  # fmt: skip
-_DERIVED = (*_FIELDS, "id", "sha256", "domain", "metadata")
+_DERIVED = (*_FIELDS, "domain", "metadata")
 
 
 def read_corpus_part(file: SourceFile, groups: tuple[int, int] | None) -> Iterator[Document | Failure]:
-    """The documents of a part, or of some of its row groups. Columns of its own stages, and its split, cluster and
-    copies, are in `columns`."""
+    """The documents of a part, or of some of its row groups. Columns of its own stages, and its id, sha256, picture,
+    split, cluster and copies, are in `columns`."""
     import pyarrow as pa
 
     place = file.place
@@ -38,7 +38,8 @@ def read_corpus_part(file: SourceFile, groups: tuple[int, int] | None) -> Iterat
                 columns = {name: value for name, value in row.items() if name not in _DERIVED}
                 metadata = json.loads(row["metadata"]) if row.get("metadata") else {}
                 fields = {name: row[name] for name in _FIELDS if name in row}
-                yield Document(**fields, metadata=metadata, columns=columns)
+                images = tuple(json.loads(row["images"])) if row.get("images") else ()
+                yield Document(**fields, metadata=metadata, images=images, columns=columns)
     except (pa.ArrowException, OSError, ValueError) as error:
         yield Failure(file.name, place, "damaged_file", f"damaged after row {number}: {error}", fix)
 

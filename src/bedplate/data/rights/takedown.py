@@ -26,6 +26,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import numpy.typing as npt
 
+from bedplate.data.corpus import identity
 from bedplate.data.documents import Document
 from bedplate.data.rights.hosts import ascii_host, host_of, suffixes
 from bedplate.data.rights.robots import path_of
@@ -83,14 +84,19 @@ class Takedown:
         return None
 
     def match(self, document: Document) -> str | None:
-        """The entry that matches a document by its URL, its text's or its record's hash, or its author."""
+        """The entry that matches a document by its URL, its text's or its record's hash, its id as it would be in a
+        corpus or was in one, or its author."""
         owner = document.metadata.get("author")
-        digest = None
+        digest = name = None
         if self._kinds & _HASHES.keys() and document.text is not None:
             digest = hashlib.sha256(document.text.encode("utf-8", "surrogatepass")).hexdigest()
-        found = self.matches(url=document.url, sha256=digest, owner=owner if isinstance(owner, str) else None)
+            name = identity(digest, _picture(document))
+        author = owner if isinstance(owner, str) else None
+        found = self.matches(url=document.url, sha256=digest, id=name, owner=author)
         if found is None and document.record_sha256:
             found = self.matches(sha256=document.record_sha256)
+        if found is None and (carried := document.columns.get("id")):
+            found = self.matches(id=str(carried))
         return found
 
     def _asked(
@@ -152,6 +158,13 @@ def normal_url(url: str) -> str | None:
         return None
     host = host_of(url.strip())
     return f"{host}{path_of(url.strip())}" if host and parts.scheme.lower() in ("http", "https") else None
+
+
+def _picture(document: Document) -> str | None:
+    """The hash of its picture; what came out of a corpus may have it as a column alone."""
+    known = document.metadata.get("picture") if document.images else None
+    found = known.get("sha256") if isinstance(known, dict) else document.columns.get("picture")
+    return None if found is None else str(found)
 
 
 def _owner(name: str) -> str:
