@@ -137,7 +137,7 @@ def test_the_card_says_how_much_of_the_text_a_model_wrote(released, made, tmp_pa
             known = {"text": f"A model wrote number {number}. " * 20, "source": f"synthetic/{number}", "split": "train"}
             known |= {"synthetic": json.dumps({"generator": "some-model"}), "license": "MIT"}
             table.add(dict.fromkeys(CORPUS_SCHEMA) | known)
-    config = {"sources": [{"corpus": str(tmp_path / "written"), "name": "written"}]}
+    config = {"sources": [{"corpus": str(tmp_path / "written"), "name": "written"}], "clusters": None}
     mixed = verbs.curate(config, {"corpus": [made["corpus"]]}, tmp_path / "mixed", **QUIET)
     tokens = verbs.tokenize({}, {"corpus": mixed, "tokenizer": made["tokenizer"]}, tmp_path / "tokens", **QUIET)
     training = {"steps": 2, "batch": 2, "length": 32, "architecture": SHAPE, "threads": 1}

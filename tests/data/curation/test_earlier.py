@@ -9,6 +9,7 @@ import pytest
 
 from bedplate.console import Console
 from bedplate.data.curate import CURATE, CurateConfig
+from bedplate.data.reading import find
 from bedplate.errors import InputError
 from bedplate.ledger import produce
 
@@ -132,3 +133,46 @@ def test_a_corpus_as_input_goes_through_further_stages_with_all_that_is_known(da
             assert row[column] == old[column], column
     assert second.measures["dropped"] == {"mixed_out": len(before) - len(after)}
     assert second.manifest.inputs[0].digest == first.digest
+
+
+def test_a_source_that_changes_while_it_is_read_is_refused(days, tmp_path, monkeypatch):
+    folder, write = days
+    looked = []
+
+    def find_and_write(source):
+        found = find(source)
+        looked.append(1)
+        if len(looked) == 2:  # the plan of the curation itself, behind that of its key
+            write("monday", ["something else"])
+            write("wednesday", [words(90_000, 200)])
+        return found
+
+    monkeypatch.setattr("bedplate.data.curation.run.find", find_and_write)
+    with pytest.raises(InputError, match=r"monday\.jsonl: it has changed while it was read"):
+        looked.append(1)
+        curate(tmp_path / "first", **config_of(folder))
+    monkeypatch.undo()
+    first = curate(tmp_path / "first", **config_of(folder))
+    assert set(json.loads((first.path / "sources.json").read_text())["days"]) == {
+        f"days/{day}.jsonl" for day in ("monday", "tuesday", "wednesday")
+    }
+
+
+def test_a_changed_file_is_read_again_and_counted(days, tmp_path):
+    folder, write = days
+    first = curate(tmp_path / "first", **config_of(folder))
+    write("monday", [words(1000 * n, 200) for n in range(20)] + [words(80_000, 200)])
+    second = curate(tmp_path / "second", first, **config_of(folder))
+    assert second.measures["earlier"]["changed_files"] == 1
+    assert second.measures["dropped"]["exact_duplicate"] == 20
+    assert texts_of(second) == [*texts_of(first), words(80_000, 200)]
+
+
+def test_columns_that_only_some_runs_fill_are_no_obstacle(days, tmp_path):
+    folder, write = days
+    write("monday", [words(1000 * n, 200) for n in range(20)] + [words(0, 200)])
+    first = curate(tmp_path / "first", **config_of(folder))
+    assert first.measures["dropped"] == {"exact_duplicate": 1}
+    write("wednesday", [words(90_000, 200)])
+    second = curate(tmp_path / "second", first, **config_of(folder))
+    assert second.measures["kept"] == first.measures["kept"] + 1

@@ -40,7 +40,7 @@ def variants(count=60, copies=3):
 def test_families_stay_together(tmp_path, make_shards, make_run, column):
     texts, family = variants()
     shards = make_shards(tmp_path / "shards", texts, 50)
-    decision = clusters.run_it(shards, ClusterConfig(), make_run(tmp_path / "run"))
+    decision = clusters.run_it(shards, ClusterConfig(), make_run(tmp_path / "run"), validation=0.05)
     named = column(shards, decision, "cluster")
     least = {one: min(sha256(t) for t, f in zip(texts, family, strict=True) if f == one) for one in family}
     assert named == [least[one] for one in family]
@@ -61,16 +61,27 @@ def test_signatures_are_used_again(tmp_path, make_shards, make_run, column):
     new = "another text of its own that has nothing in common with what it was"
     pq.write_table(pa.table({"row": pa.array([alive[0]], pa.int32()), "text": [new]}), changed / TEXTS)
     after = after.after(tmp_path / "changed")
-    decision = clusters.run_it(after, ClusterConfig(), run, signed=(config, run.folder / "minhash-keys"))
+    decision = clusters.run_it(
+        after, ClusterConfig(), run, signed=(config, run.folder / "minhash-keys"), validation=0.05
+    )
     assert decision.measures["signatures_reused"] == decision.measures["read"] - 1
     named = column(after, decision, "cluster")
-    assert named[alive[0]] == sha256(new)
-    fresh = clusters.run_it(after, ClusterConfig(), make_run(tmp_path / "fresh"), signed=None)
+    assert named[alive[0]] == sha256(texts[alive[0]])  # called by what it was, as its split is decided by that
+    fresh = clusters.run_it(after, ClusterConfig(), make_run(tmp_path / "fresh"), signed=None, validation=0.05)
     assert fresh.measures["signatures_reused"] == 0
     other = clusters.run_it(
-        after, ClusterConfig(length=3), make_run(tmp_path / "other"), signed=(config, run.folder / "minhash-keys")
+        after,
+        ClusterConfig(length=3),
+        make_run(tmp_path / "other"),
+        signed=(config, run.folder / "minhash-keys"),
+        validation=0.05,
     )
     assert other.measures["signatures_reused"] == 0
+    few = MinHashConfig(bands=12, rows=8)  # 96 hashes tell too little of what is half alike
+    minhash.run_it(shards, few, make_run(tmp_path / "few"))
+    signed = (few, tmp_path / "few" / "minhash-keys")
+    short = clusters.run_it(after, ClusterConfig(), make_run(tmp_path / "short"), signed=signed, validation=0.05)
+    assert short.measures["signatures_reused"] == 0
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -87,7 +98,7 @@ def test_groups_and_equal_texts_stay_together(tmp_path_factory, make_shards, mak
         folder = tmp_path_factory.mktemp("clusters")
         shards = make_shards(folder / "shards", rows, cut)
         run = make_run(folder / "run", backwards=backwards)
-        decision = clusters.run_it(shards, ClusterConfig(length=2), run)
+        decision = clusters.run_it(shards, ClusterConfig(length=2), run, validation=0.05)
         named.append(column(shards, decision, "cluster"))
     assert named[0] == named[1]
     for i, one in enumerate(rows):
@@ -104,5 +115,5 @@ def test_groups_and_equal_texts_stay_together(tmp_path_factory, make_shards, mak
 def test_what_was_left_out_has_no_cluster(tmp_path, make_shards, make_run, column, keep):
     rows = [{"text": "a b c d e f g", "status": keep}, "a b c d e f g h"]
     shards = make_shards(tmp_path / "shards", rows)
-    decision = clusters.run_it(shards, ClusterConfig(), make_run(tmp_path / "run"))
+    decision = clusters.run_it(shards, ClusterConfig(), make_run(tmp_path / "run"), validation=0.05)
     assert column(shards, decision, "cluster") == [None, sha256("a b c d e f g h")]

@@ -63,7 +63,7 @@ def test_streamed_is_as_loaded(tmp_path, make_shards, make_run, told, column, mo
     def work(folder):
         run = make_run(tmp_path / folder)
         if step == "clusters":
-            return column(shards, clusters.run_it(shards, ClusterConfig(), run), "cluster")
+            return column(shards, clusters.run_it(shards, ClusterConfig(), run, validation=0.05), "cluster")
         decision = {
             "exact": lambda: exact.run_it(shards, ExactConfig(normalise=True), run, keep=keep),
             "minhash": lambda: minhash.run_it(shards, MinHashConfig(), run, keep=keep),

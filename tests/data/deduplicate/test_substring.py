@@ -11,11 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from bedplate.console import Console
 from bedplate.data import words as words_module
 from bedplate.data.curation.shards import Shards
-from bedplate.data.deduplicate import substring_files
+from bedplate.data.deduplicate import substring_files, substring_owners
 from bedplate.data.deduplicate.substring import run_substring
 from bedplate.data.deduplicate.substring_config import SubstringConfig
 from bedplate.data.deduplicate.substring_cut import without
@@ -54,17 +55,21 @@ def decide(folder, shards: list[list[str | None]], **config):
     return fates, decision.measures
 
 
-def naive(documents: list[list[str]], words: int, within: bool = True) -> list[set[int]]:
-    """The words of each document that are in a run which occurred before."""
+def naive(documents: list[list[str]], words: int, within: bool = True, stays=lambda words, repeated: True):
+    """The words of each document that are in a run which occurred before in one that stays, list[set[int]].
+    stays(words, repeated)."""
     runs: dict[tuple[str, ...], tuple[int, int]] = {}
     repeated: list[set[int]] = []
     for number, document in enumerate(documents):
         mine: set[int] = set()
+        with_mine = dict(runs)
         for place in range(len(document) - words + 1):
-            other, before = runs.setdefault(tuple(document[place : place + words]), (number, place))
+            other, before = with_mine.setdefault(tuple(document[place : place + words]), (number, place))
             if other != number or (within and place - before >= words):
                 mine.update(range(place, place + words))
         repeated.append(mine)
+        if stays(len(document), len(mine)):
+            runs = with_mine
     return repeated
 
 
@@ -92,12 +97,13 @@ def corpora(draw):
     documents=corpora(),
     words=st.sampled_from([10, 11, 13]),
     within=st.booleans(),
+    action=st.sampled_from([("remove", 1), ("remove", 15), ("drop", 0.0), ("drop", 0.4), ("measure", None)]),
     shards=st.integers(1, 3),
     partition=st.sampled_from([16, 200, 1 << 20]),
     block=st.sampled_from([40, 200, 1 << 18]),
 )
 def test_finds_every_repeated_run_and_nothing_else(
-    tmp_path_factory, documents, words, within, shards, partition, block
+    tmp_path_factory, documents, words, within, action, shards, partition, block
 ):
     folder = tmp_path_factory.mktemp("substring")
     size = -(-len(documents) // shards)
@@ -107,17 +113,25 @@ def test_finds_every_repeated_run_and_nothing_else(
         patch.setattr(substring_files, "PARTITION", partition)
         patch.setattr(substring_files, "HELD", 64)
         patch.setattr(words_module, "BLOCK", block)
-        fates, measures = decide(folder, cut, words=words, within=within, least_words=1)
-    expected = naive(documents, words, within)
+        patch.setattr(substring_owners, "_AT_ONCE", block)
+        action, limit = action
+        limits = {"remove": {"least_words": limit}, "drop": {"most_repeated": limit}}.get(action, {})
+        fates, measures = decide(folder, cut, words=words, within=within, action=action, **limits)
+
+    def stays(count, repeated):
+        if action == "remove":
+            return not repeated or count - repeated >= limit
+        return action == "measure" or repeated <= limit * count
+
+    expected = naive(documents, words, within, stays)
     for number, (document, repeated) in enumerate(zip(documents, expected, strict=True)):
         fraction, text, reason = fates[number // size, number % size]
         assert fraction == np.float32(len(repeated) / max(len(document), 1))
         left = [word for place, word in enumerate(document) if place not in repeated]
-        if reason is not None:
-            assert (reason, left) == ("repeated", [])
-        else:
+        assert reason == (None if stays(len(document), len(repeated)) else "repeated")
+        if action == "remove" and reason is None:
             assert (texts[number] if text is None else text).split() == left
-            assert (text is None) == (not repeated)
+        assert (text is None) == (reason is not None or action != "remove" or not repeated)
     assert measures["read"] == len(documents) == measures["kept"] + sum(measures["dropped"].values())
     assert measures["repeated_words"] == sum(map(len, expected))
 
@@ -172,6 +186,34 @@ def test_drops_what_is_mostly_repeated_or_only_measures(tmp_path):
     assert all(fate[1:] == (None, None) for fate in fates.values())
     assert fates[0, 2][0] == pytest.approx(60 / 63)
     assert (measures["dropped"], measures["documents_with_repeats"]) == ({}, 2)
+
+
+def some_words(start, count):
+    return " ".join(f"word{number}" for number in range(start, start + count))
+
+
+def test_what_only_stood_in_a_dropped_document_stays_in_the_next(tmp_path):
+    """Of Z, Z with U, and U: the second goes for what is Z's in it, so the third is the first that has U."""
+    known, own = some_words(0, 300), some_words(1000, 200)
+    fates, _ = decide(tmp_path / "drop", [[known, f"{known} {own}"], [own, own]], action="drop")
+    assert [fates[key][2] for key in sorted(fates)] == [None, "repeated", None, "repeated"]
+    short = some_words(1000, 19)
+    after = " ".join(known.split()[-40:])
+    fates, _ = decide(tmp_path / "remove", [[known, f"{known} {short}"], [f"{after} {short} {some_words(2000, 30)}"]])
+    assert fates[0, 1][2] == "repeated"
+    assert fates[1, 0] == (0.0, None, None)
+
+
+def test_settings_without_meaning_are_refused():
+    for wrong in (
+        {"action": "drop", "least_words": 5},
+        {"most_repeated": 0.1},
+        {"action": "measure", "least_words": 1},
+    ):
+        with pytest.raises(ValidationError, match="goes with action"):
+            SubstringConfig(**wrong)
+    config = SubstringConfig(action="drop", most_repeated=0.1)
+    assert SubstringConfig.model_validate_json(config.model_dump_json()) == config
 
 
 def test_too_few_words_left(tmp_path):

@@ -8,14 +8,28 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from bedplate.console import Console
-from bedplate.data.engine.journal import Advice, Place
+from bedplate.data.engine.deaths import after_death
+from bedplate.data.engine.journal import (
+    ALONE,
+    BY_CHANCE,
+    READING,
+    RESTARTS,
+    TOGETHER,
+    TOO_LONG,
+    WRITING,
+    Advice,
+    Place,
+)
 from bedplate.data.engine.local import LocalProcesses
-from bedplate.data.engine.tasks import InProcess, Run, Task, is_done, perform, task_folder
+from bedplate.data.engine.patience import Stay, usage
+from bedplate.data.engine.tasks import InProcess, Job, Run, Task, is_done, perform, task_folder
 from bedplate.errors import InputError, InternalError
 
 WORK = '''
@@ -46,7 +60,7 @@ def deadly(arguments, folder):
         for first in range(0, 10, 4):
             batch = range(first, min(first + 4, 10))
             journal.at(TOGETHER, 0, first)
-            if first in advice.careful:
+            if advice.one_by_one(first):
                 for number in batch:
                     if number in advice.lost:
                         lost[number] = advice.lost[number]
@@ -58,7 +72,39 @@ def deadly(arguments, folder):
                 for number in batch:
                     work(arguments, number)
                 done += batch
-    return {"done": done, "lost": lost}
+    return {"done": done, "lost": lost, "deaths": advice.deaths}
+
+
+def hit(arguments, folder):
+    """Is hit by a kill, as many times as `hits` says, each time at another document; does ten documents."""
+    advice = arguments["advice"] or Advice()
+    with Journal(folder) as journal:
+        for number in range(100):
+            journal.at(arguments["doing"], 0, number)
+            if advice.deaths < arguments["hits"] and number == 7 * advice.deaths:
+                os.kill(os.getpid(), signal.SIGKILL)
+    return {"lost": len(advice.lost), "unreadable": len(advice.unreadable), "deaths": advice.deaths}
+
+
+def say_where(arguments, folder):
+    """Sits over one document for a while, in one of several ways, having said which process it is."""
+    advice = arguments["advice"] or Advice()
+    with Journal(folder) as journal:
+        journal.at(ALONE, 0, 0)
+        (Path(arguments["pids"]) / str(os.getpid())).touch()
+        end = time.process_time() + arguments["processor_s"]
+        while time.process_time() < end:
+            pass
+    return {"deaths": advice.deaths}
+
+
+def once(arguments, folder):
+    """Has no journal, and dies the first `times` times."""
+    tried = len(list(Path(arguments["pids"]).iterdir()))
+    (Path(arguments["pids"]) / str(os.getpid())).touch()
+    if tried < arguments["times"]:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return {"tried": tried}
 
 
 def work(arguments, number):
@@ -140,6 +186,7 @@ def test_a_document_that_kills_its_worker_is_lost_alone(work, tmp_path):
     assert killed["lost"] == {"5": "ended its process (signal 11)", "9": "ended its process (signal 11)"}
     assert endless["done"] == [0, 1, 3, 4, 5, 6, 7, 8, 9]
     assert endless["lost"] == {"2": "took too long"}
+    assert (killed["deaths"], endless["deaths"]) == (6, 3)  # each: once together with others, twice alone
     assert sorted(path.name for path in (run.folder / "deadly").iterdir()) == ["00000", "00001"]
 
 
@@ -166,17 +213,134 @@ def test_a_ray_cluster_does_the_same(work, tmp_path, monkeypatch):
 
 
 def test_a_worker_that_dies_for_no_known_reason_ends_the_step(work, tmp_path):
-    with pytest.raises(InternalError, match="die, task 0: its worker exit 3"):
+    says = r"die, task 0: its worker ended its process \(exit code 3\); it was tried 2 times\n.*fewer workers"
+    with pytest.raises(InternalError, match=says):
         perform("die", "task_work:die", [Task(0, {})], run_in(tmp_path / "run", LocalProcesses(1)))
 
 
-def test_advice_never_learns_the_same_twice():
-    advice = Advice()
-    for place in (Place(0, 0, 4), Place(1, 0, 6), Place(2, 3, 9)):
-        advice = advice.learn(place, "died")
-        assert advice is not None
-        assert advice.learn(place, "died") is None
-    assert advice == Advice(frozenset([4]), {6: "died"}, {3: (9, "died")})
+@pytest.mark.parametrize("doing", [ALONE, READING, WRITING])
+@pytest.mark.parametrize("hits", [1, 3])
+def test_a_few_kills_by_chance_lose_nothing(work, tmp_path, doing, hits):
+    run = run_in(tmp_path / "run", LocalProcesses(1))
+    task = Task(0, {"doing": doing, "hits": hits}, keeps_journal=True)
+    (measures,) = perform("hit", "task_work:hit", [task], run)
+    assert (measures["lost"], measures["unreadable"], measures["deaths"]) == (0, 0, hits)
+
+
+@pytest.mark.slow
+def test_kills_without_end_end_the_step(work, tmp_path):
+    task = Task(0, {"doing": ALONE, "hits": 1000}, keeps_journal=True)
+    with pytest.raises(InternalError, match=f"signal 9.*tried {BY_CHANCE + 1} times\n.*more memory"):
+        perform("hit", "task_work:hit", [task], run_in(tmp_path / "run", LocalProcesses(1)))
+
+
+def test_a_task_without_a_journal_is_tried_twice(work, tmp_path):
+    (tmp_path / "pids").mkdir()
+    task = Task(0, {"pids": str(tmp_path / "pids"), "times": 1})
+    assert perform("once", "task_work:once", [task], run_in(tmp_path / "run", LocalProcesses(1)))[0]["tried"] == 1
+
+
+def test_a_task_that_was_done_when_its_worker_died_is_done(work, tmp_path):
+    run = run_in(tmp_path / "run", InProcess())
+    perform("squares", "task_work:square", squares(tmp_path, 1), run)
+    job = Job("task_work:square", squares(tmp_path, 1)[0], task_folder(run.folder / "squares", 0))
+    assert after_death(job, None, "ended") is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
+def test_a_worker_that_is_kept_from_going_on_is_waited_for(work, tmp_path):
+    (tmp_path / "pids").mkdir()
+    task = Task(0, {"pids": str(tmp_path / "pids"), "processor_s": 0.7}, keeps_journal=True)
+
+    def stop():
+        wait_for(lambda: list((tmp_path / "pids").iterdir()))
+        process = int(next((tmp_path / "pids").iterdir()).name)
+        os.kill(process, signal.SIGSTOP)
+        time.sleep(4)
+        os.kill(process, signal.SIGCONT)
+
+    stopping = threading.Thread(target=stop)
+    stopping.start()
+    (measures,) = perform(
+        "where", "task_work:say_where", [task], run_in(tmp_path / "run", LocalProcesses(1, patience_s=2))
+    )
+    stopping.join()
+    assert measures["deaths"] == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
+def test_a_stay_counts_what_a_process_uses_and_how_long_it_sleeps():
+    here = Place(ALONE, 0, 0)
+    for body, most, least in (("while True: pass", 1.2, 0.1), ("import time; time.sleep(60)", 1.2, 0.6)):
+        process = subprocess.Popen([sys.executable, "-c", body])
+        try:
+            time.sleep(0.5)  # the interpreter's own start
+            assert usage(process.pid)[1] is not None
+            stay = Stay(process.pid)
+            spent = [(stay.seconds(here), time.sleep(0.1)) for _ in range(11)]
+            assert least < spent[-1][0] < most
+            assert stay.seconds(Place(ALONE, 0, 1)) == 0
+            os.kill(process.pid, signal.SIGSTOP)
+            wait_for(
+                lambda process=process: (
+                    Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+                )
+            )
+            before = stay.seconds(Place(ALONE, 0, 1))
+            time.sleep(0.5)
+            assert stay.seconds(Place(ALONE, 0, 1)) == before
+        finally:
+            process.kill()
+            process.wait()
+
+
+def test_a_stay_by_the_clock_doesnt_count_what_its_master_missed(monkeypatch):
+    clock = iter([0.0, 1.0, 2.0, 3.0, 500.0, 501.0])
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    stay = Stay()
+    assert [stay.seconds(Place(READING, 0, 4)) for _ in range(5)] == [0, 1, 2, 4, 5]
+
+
+def learnt(advice, *places, how="died"):
+    for place in places:
+        advice = advice and advice.learn(place, how)
+    return advice
+
+
+def test_it_takes_two_deaths_to_lose_anything():
+    alone, reading, together = Place(ALONE, 0, 6), Place(READING, 3, 9), Place(TOGETHER, 0, 4)
+    advice = learnt(Advice(), together)
+    assert advice.one_by_one(4)
+    assert not advice.one_by_one(8)
+    once = learnt(advice, alone, reading)
+    assert (once.lost, once.unreadable) == ({}, {})
+    twice = learnt(once, alone)
+    assert twice.lost == {6: "died"}
+    assert twice.once == {reading}
+    cut = learnt(twice, reading)
+    assert cut.unreadable == {3: (9, "died")}
+    # What stood behind has other numbers now.
+    assert (cut.lost, cut.careful, cut.once) == ({}, frozenset(), frozenset())
+    assert cut.deaths == 5
+
+
+def test_what_no_document_can_be_blamed_for_isnt_tried_for_ever():
+    for place in (None, Place(WRITING, 0, 4)):
+        assert learnt(Advice(), place) is not None
+        assert learnt(Advice(), place, place) is None
+    assert learnt(Advice(), Place(TOGETHER, 0, 4), Place(TOGETHER, 0, 4)) is None
+    strays = [Place(ALONE, 0, n) for n in range(BY_CHANCE + 1)]
+    assert learnt(Advice(), *strays[:-1]) is not None
+    assert learnt(Advice(), *strays) is None
+    deadly = [Place(ALONE, 0, n // 2) for n in range(RESTARTS + 1)]
+    assert len(learnt(Advice(), *deadly[:-1]).lost) == RESTARTS // 2
+    assert learnt(Advice(), *deadly) is None
+
+
+def test_one_slow_batch_makes_all_go_one_by_one():
+    advice = learnt(Advice(), Place(TOGETHER, 0, 4), how=TOO_LONG)
+    assert advice.one_by_one(0)
+    assert advice.once == frozenset()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")

@@ -49,6 +49,13 @@ def test_what_is_not_named_keeps_its_size_or_goes():
     assert epochs(weights={"code": 1, "text": 1}, rest="drop", most_epochs=10)["law"] == 0
 
 
+def test_the_share_of_what_holds_nothing_goes_to_the_others():
+    plan = plan_mixture(SIZES | {"none": 0}, MixConfig(weights={"code": 1, "none": 9}))
+    assert {label: p.epochs for label, p in plan.items()} == pytest.approx({"code": 1, "text": 1, "law": 1, "none": 0})
+    plan = plan_mixture(SIZES | {"none": 0}, MixConfig(weights={"code": 0, "none": 9}))
+    assert {label: p.epochs for label, p in plan.items()} == pytest.approx({"code": 0, "text": 1, "law": 1, "none": 0})
+
+
 def test_bytes_of_a_token_by_source():
     plan = plan_mixture(SIZES, MixConfig(weights={"code": 1, "text": 1, "law": 1}, bytes_per_token={"code": 2.0}))
     assert plan["code"].tokens == 2e6
@@ -58,6 +65,8 @@ def test_bytes_of_a_token_by_source():
 def test_wrong_mixtures_are_named():
     with pytest.raises(InputError, match="'cod'"):
         plan_mixture(SIZES, MixConfig(weights={"cod": 1}))
+    with pytest.raises(InputError, match="bytes_per_token for 'cod', which is no source"):
+        plan_mixture(SIZES, MixConfig(bytes_per_token={"cod": 3.0}))
     with pytest.raises(InputError, match="no source with a weight"):
         plan_mixture({"a": 0, "b": 5}, MixConfig(weights={"a": 1}, rest="drop"))
     twice = {"weights": {"a": 1}, "temperature": 2}

@@ -141,10 +141,12 @@ def test_documents_turned_round_by_the_rows_that_the_run_was_given(made, tmp_pat
     packed = learning(config, tokens, TextTokenizer.load(tokens.tokenizer_folder), config.architecture).packed
     assert run.measures["packed_length"] == packed.length < 64
     told = 0
-    for entry, document_id in enumerate(tokens.ids("train")):
+    ids = tokens.ids("train")
+    for document_id in sorted(set(ids)):
         seen = seen_in(tokens, run.config, places_of(tokens, document_id), run.measures)
         assert not seen.note
-        rows = np.concatenate([packed.rows_with(entry, epoch) for epoch in range(20)])
+        entries = [entry for entry, name in enumerate(ids) if name == document_id]
+        rows = np.concatenate([packed.rows_with(entry, epoch) for epoch in range(20) for entry in entries])
         assert set(seen.steps) == set((rows[rows < 8 * config.batch] // config.batch + 1).tolist())
         told += len(seen.steps)
     assert told

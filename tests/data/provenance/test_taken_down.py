@@ -180,12 +180,12 @@ def test_what_was_taken_down_does_not_come_back(days, tmp_path):
 def test_masked_texts_are_known_again(days, tmp_path):
     """The corpus has what masking left of a text, and its id is of that."""
     day, config, _ = days
-    day("monday", [("a.org", f"{words(1000 * n)} write to jane{n}@example.org") for n in range(20)])
+    day("monday", [("a.org", f"{words(1000 * n)} write to jane{n}@posteo.de") for n in range(20)])
     config = config | {"privacy": {}}
     first = curate(tmp_path / "first", **config)
     row = next(row for row in kept(first) if "word7000" in row["text"])
     assert "jane" not in row["text"]
     new = remove_documents(first.path, matches=[f"id={row['id']}"], why="w", out=tmp_path / "new", console=QUIET).corpus
-    day("wednesday", [("d.org", f"{words(7000)} write to jane7@example.org"), ("d.org", words(90_000))])
+    day("wednesday", [("d.org", f"{words(7000)} write to jane7@posteo.de"), ("d.org", words(90_000))])
     second = curate(tmp_path / "second", {"earlier": new}, **config)
     assert second.measures["stages"]["takedown"]["dropped"] == {"taken_down": 1}

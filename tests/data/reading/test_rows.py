@@ -3,7 +3,9 @@
 import gzip
 import json
 import os
+import subprocess
 import uuid
+import zipfile
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,7 +16,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from bedplate.data.documents import Document, Failure
-from bedplate.data.reading import Limits, Piece, find, pieces, raw_inputs, read
+from bedplate.data.reading import Limits, Piece, changed_since, find, pieces, raw_inputs, read
+from bedplate.data.reading.files import spelt
+from bedplate.data.reading.pieces import MOST_DOCUMENTS
 from bedplate.data.source import Source
 from bedplate.errors import InputError, UserError
 
@@ -26,8 +30,8 @@ FIELDS = {
 LIMITS = Limits()
 
 
-def found(source, target=64 << 20, limits=LIMITS):
-    return [d for piece in pieces(source, find(source), target) for d in read(source, piece, limits)]
+def found(source, target=64 << 20, limits=LIMITS, most=MOST_DOCUMENTS):
+    return [d for piece in pieces(source, find(source), target, most) for d in read(source, piece, limits)]
 
 
 @settings(max_examples=60, deadline=None)
@@ -35,13 +39,16 @@ def found(source, target=64 << 20, limits=LIMITS):
     lines=st.lists(st.sampled_from([b'{"text": "a"}', b'{"text": "b\\nb"}', b"", b"no JSON", b"{}"]), max_size=20),
     end=st.sampled_from([b"", b"\n", b"\r\n"]),
     target=st.integers(1, 60),
+    most=st.integers(1, 25),
 )
-def test_a_cut_file_gives_the_documents_of_the_whole_one(tmp_path_factory, lines, end, target):
+def test_a_cut_file_gives_the_documents_of_the_whole_one(tmp_path_factory, lines, end, target, most):
     path = tmp_path_factory.mktemp("rows") / "a.jsonl"
     path.write_bytes(b"\n".join(lines) + end)
     source = Source(jsonl=str(path), license="MIT")
-    cut = pieces(source, find(source), target)
-    assert found(source, target) == found(source)
+    cut = pieces(source, find(source), target, most)
+    assert found(source, target, most=most) == found(source)
+    data = path.read_bytes()
+    assert all(len(data[piece.start : piece.stop].splitlines()) <= most for piece in cut)
     assert sum(piece.bytes for piece in cut) == path.stat().st_size
     assert all(Piece.from_json(json.loads(json.dumps(piece.to_json()))) == piece for piece in cut)
 
@@ -62,6 +69,34 @@ def test_row_groups_are_cut(tmp_path):
     assert len(pieces(source, find(source), 500)) > 3
     assert found(source, 500) == found(source)
     assert [d.text for d in found(source, 500)] == table["text"].to_pylist()
+
+
+@settings(max_examples=60, deadline=None)
+@given(groups=st.lists(st.integers(0, 9), max_size=6), target=st.integers(1, 400), most=st.integers(1, 12))
+def test_rows_are_cut_within_their_groups(tmp_path_factory, groups, target, most):
+    path = tmp_path_factory.mktemp("rows") / "a.parquet"
+    texts = iter(range(1000))
+    with pq.ParquetWriter(path, pa.schema([("text", pa.string())])) as out:
+        for rows in groups:
+            out.write_table(pa.table({"text": pa.array([str(next(texts)) for _ in range(rows)], pa.string())}))
+    source = Source(parquet=str(path), license="MIT")
+    cut = pieces(source, find(source), target, most)
+    whole = list(read(source, find(source)[0], LIMITS))
+    assert [d.text for d in whole] == [str(n) for n in range(sum(groups))]
+    assert [d for piece in cut for d in read(source, piece, LIMITS)] == whole
+    assert all(len(list(read(source, piece, LIMITS))) <= most for piece in cut)
+    assert sum(piece.bytes for piece in cut) == path.stat().st_size
+    assert all(Piece.from_json(json.loads(json.dumps(piece.to_json()))) == piece for piece in cut)
+
+
+def test_small_files_of_many_lines_arent_read_together(tmp_path):
+    for name, lines in (("a", 50), ("b", 49), ("c", 101), ("d", 3), ("e", 96)):
+        (tmp_path / f"{name}.jsonl").write_text('{"text": "x"}\n' * lines)
+    source = Source(jsonl=str(tmp_path), license="MIT")
+    cut = pieces(source, find(source), most_documents=101)
+    assert [[file.path.stem for file in piece.files] for piece in cut] == [["a", "b"], ["c"], ["d", "e"]]
+    assert len(found(source, most=101)) == 299
+    assert len(pieces(source, find(source))) == 1
 
 
 def test_small_files_are_read_together(tmp_path):
@@ -235,3 +270,131 @@ def test_a_file_that_goes_away_is_told(tmp_path):
     assert gone.place == str(Path(tmp_path / "a"))
     assert isinstance(there, Document)
     assert there.text == "b"
+
+
+def one_file_kinds(folder, shared_data):
+    """A file of each kind, with more than one document where a file may hold several."""
+    lines = "".join(json.dumps({"text": f"line {n}"}) + "\n" for n in range(200))
+    fasta = "".join(f">s{n}\nACGT\n" for n in range(50))
+    cells = [{"cell_type": "markdown", "source": "# Title"}]
+    (folder / "a.jsonl").write_text(lines)
+    (folder / "a.ndjson").write_text(lines)
+    (folder / "a.jsonl.gz").write_bytes(gzip.compress(lines.encode()))
+    pq.write_table(pa.table({"text": [f"row {n}" for n in range(200)]}), folder / "a.parquet", row_group_size=20)
+    (folder / "a.table").write_bytes((folder / "a.parquet").read_bytes())
+    with (
+        pa.OSFile(str(folder / "a.arrow"), "wb") as out,
+        pa.ipc.new_stream(out, pa.schema([("text", pa.string())])) as to,
+    ):
+        to.write_table(pa.table({"text": ["x", "y"]}))
+    (folder / "a.html.gz").write_bytes(gzip.compress(b"<p>page</p>"))
+    (folder / "a.py").write_bytes(b"# coding: latin-1\nx = '\xe9'\n")
+    (folder / "a.fasta").write_text(fasta)
+    (folder / "a.fasta.gz").write_bytes(gzip.compress(fasta.encode()))
+    (folder / "a.md").write_text("---\ntitle: T\n---\ntext")
+    (folder / "a.ipynb").write_text(json.dumps({"cells": cells}))
+    (folder / "a.pdf").write_bytes(b"%PDF-1.4 and no more")
+    with zipfile.ZipFile(folder / "a.epub", "w") as book:
+        book.writestr("mimetype", "application/epub+zip")
+    archive = shared_data / "warcio_warcs/test/data/example.warc.gz"
+    for kind, name in [
+        *(("jsonl", "a.jsonl"), ("jsonl", "a.ndjson"), ("jsonl", "a.jsonl.gz"), ("parquet", "a.parquet")),
+        *(("parquet", "a.table"), ("dataset", "a.jsonl"), ("dataset", "a.jsonl.gz"), ("dataset", "a.parquet")),
+        *(("dataset", "a.arrow"), ("html", "a.html.gz"), ("text", "a.py"), ("fasta", "a.fasta")),
+        *(("fasta", "a.fasta.gz"), ("markdown", "a.md"), ("notebook", "a.ipynb"), ("pdf", "a.pdf")),
+        *(("epub", "a.epub"), ("warc", str(archive))),
+    ]:
+        yield kind, folder / name
+
+
+def test_what_a_source_is_called_says_nothing_of_how_it_is_read(tmp_path, shared_data, memory):
+    system, base = memory
+    for kind, path in one_file_kinds(tmp_path, shared_data):
+        places = [str(path), path.as_uri(), f"memory:/{base}/{path.name}"]
+        system.pipe(f"{base}/{path.name}", path.read_bytes())
+        (tmp_path / "latest").unlink(missing_ok=True)
+        (tmp_path / "latest").symlink_to(path)
+        for place in [*places, str(tmp_path / "latest")] if kind != "fasta" else places[:1]:
+            plain, named = (
+                Source(**{kind: place}, license="MIT", name=name)
+                for name in (None, "web.txt.gz" if kind == "warc" else "web")
+            )
+            cut = [pieces(source, find(source), 1000) for source in (plain, named)]
+            assert [(p.start, p.stop, p.before) for p in cut[0]] == [(p.start, p.stop, p.before) for p in cut[1]]
+            if "://" not in place and path.suffix in (".jsonl", ".ndjson", ".parquet", ".table"):
+                assert len(cut[0]) > 1
+            ours, theirs = found(plain, 1000), found(named, 1000)
+            assert len(ours) == len(theirs) > 0
+            for one, other in zip(ours, theirs, strict=True):
+                assert one.source.removeprefix(plain.label) == other.source.removeprefix(named.label)
+                one.source = other.source
+                assert one == other
+            assert {d.reason for d in ours} <= {None, "damaged_file", "not_a_document", "http_status"}, (kind, place)
+
+
+def test_a_file_that_is_no_data_set(tmp_path):
+    (tmp_path / "a.csv").write_text("text\nx\n")
+    with pytest.raises(InputError, match=r"a.csv: no table of a data set \(\*.parquet"):
+        find(Source(dataset=str(tmp_path / "a.csv"), license="MIT"))
+
+
+NAMES = st.binary(min_size=1, max_size=6).map(lambda data: data.replace(b"/", b"").replace(b"\0", b"")) | st.lists(
+    st.sampled_from([b"\\", b"x", b"f", b"\xff", b"\xc3\xa9", b"\\xff", b"a"]), max_size=5
+).map(b"".join)
+
+
+@settings(max_examples=400)
+@given(NAMES, NAMES)
+def test_no_two_names_are_spelt_the_same(one, other):
+    spelling = [spelt(os.fsdecode(name)) for name in (one, other)]
+    assert (spelling[0] == spelling[1]) == (one == other)
+    spelling[0].encode()
+
+
+def test_names_that_arent_text(tmp_path):
+    names = [b"\xff.txt", b"\\xff.txt", b"C:\\x\\y.txt", "\u00e9.txt".encode(), b"\xc3.txt", b"\\\xff.txt"]
+    for name in names:
+        with open(os.fsencode(tmp_path) + b"/" + name, "wb") as out:
+            out.write(b"text")
+    source = Source(folder=str(tmp_path), license="MIT", name="n")
+    files = find(source)
+    assert [os.fsencode(file.path.name) for file in files] == sorted(names)
+    assert {os.fsencode(file.path.name): file.name.removeprefix("n/") for file in files} == {
+        b"\xff.txt": r"\xff.txt", b"\\xff.txt": r"\\xff.txt", b"C:\\x\\y.txt": r"C:\x\y.txt",
+        "\u00e9.txt".encode(): "\u00e9.txt", b"\xc3.txt": r"\xc3.txt", b"\\\xff.txt": r"\\\xff.txt",
+    }  # fmt: skip
+    assert len({document.source for document in found(source)}) == len(names)
+
+
+def test_what_changed_since_it_was_found(tmp_path, memory):
+    system, base = memory
+    for name in "abc":
+        (tmp_path / f"{name}.txt").write_text(name)
+        system.pipe(f"{base}/{name}.txt", name.encode())
+    for place in (str(tmp_path), tmp_path.as_uri(), f"memory:/{base}"):
+        files = find(Source(folder=place, license="MIT"))
+        assert changed_since(files) == []
+        if place.startswith("memory"):
+            system.pipe(f"{base}/a.txt", b"d")
+            system.rm(f"{base}/c.txt")
+        else:
+            (tmp_path / "a.txt").write_text("d")
+            (tmp_path / "c.txt").unlink()
+        assert changed_since(files) == [files[0], files[2]]
+        (tmp_path / "c.txt").write_text("c")
+
+
+def test_a_repositorys_files_never_change(tmp_path):
+    def git(*words):
+        subprocess.run(["git", "-C", str(tmp_path), "-c", "user.name=n", "-c", "user.email=e", *words], check=True)
+
+    git("init", "-q")
+    for name in (b"\xff.py", b"\\xff.py"):
+        with open(os.fsencode(tmp_path) + b"/" + name, "wb") as out:
+            out.write(b"x = 1")
+    git("add", ".")
+    git("commit", "-qm", "m")
+    files = find(Source(git=str(tmp_path), license="MIT", name="r"))
+    assert [file.name for file in files] == ["r/\\\\xff.py", "r/\\xff.py"]
+    (tmp_path / "\\xff.py").write_text("y = 2")
+    assert changed_since(files) == []

@@ -10,15 +10,18 @@ from bedplate.data.curate import CurateConfig
 from bedplate.data.curation.earlier import Earlier, earlier_parts
 from bedplate.data.curation.evaluations import check_same_evaluations
 from bedplate.data.engine.tasks import Run, Task, perform
+from bedplate.data.mix.plan import check_labels
 from bedplate.errors import InputError
 
 _OF_JOINT_STEPS = ("exact_copies", "near_copies", "cluster", "copies", "phase")
 
 
-def check_settings(config: CurateConfig, carried: Mapping[str, str], earlier: Earlier | None, run: Run) -> None:
+def check_settings(
+    config: CurateConfig, carried: Mapping[str, str], taken_down: tuple[str, ...], earlier: Earlier | None, run: Run
+) -> None:
     """Have the steps made once. Raises UserError for a model that can't be loaded, a list that can't be read, a rule or
     an order by a column that nothing makes, a weight of no source, an earlier corpus of other columns."""
-    task = Task(0, {"config": config, "carried": dict(carried), "run": str(run.folder)})
+    task = Task(0, {"config": config, "carried": dict(carried), "taken_down": taken_down, "run": str(run.folder)})
     (found,) = perform("settings", "bedplate.data.curation.mapping:describe_steps", [task], run)
     columns = found["columns"]
     labels = [source.label for source in config.sources]
@@ -26,12 +29,7 @@ def check_settings(config: CurateConfig, carried: Mapping[str, str], earlier: Ea
     if mix is not None:
         # Documents of a corpus go by the labels of the sources that they first came from.
         if all(source.corpus is None for source in config.sources):
-            for label in mix.weights or ():
-                if label not in labels:
-                    raise InputError(
-                        f"mix: a weight for {label!r}, which is no source; {expected_one_of(label, labels)}",
-                        "Name the sources as the recipe does.",
-                    )
+            check_labels(mix, labels)
         if mix.curriculum is not None and mix.curriculum.by not in (*columns, "bytes", "date"):
             raise InputError(
                 f"mix.curriculum.by: no column {mix.curriculum.by!r}; {expected_one_of(mix.curriculum.by, columns)}",

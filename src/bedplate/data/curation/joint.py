@@ -41,6 +41,9 @@ class JointStep:
 def joint_steps(config: CurateConfig, earlier: Path | None = None) -> list[JointStep]:
     """The stages that look at all documents together; `earlier`: the index of a corpus whose documents always stay."""
     steps = []
+    mixture = _mixture(config)
+    if mixture is not None and mixture.mix.leaves_some_out:
+        steps.append(JointStep("mix_sources", resolve("bedplate.data.mix.leaving_out:leave_out"), mixture))
     if labels := tuple(source.label for source in config.sources if source.id_field is not None):
         ids = functools.partial(resolve("bedplate.data.deduplicate.ids:run_it"), earlier=earlier)
         steps.append(JointStep("ids", ids, labels))
@@ -55,9 +58,9 @@ def joint_steps(config: CurateConfig, earlier: Path | None = None) -> list[Joint
                 step = functools.partial(step, earlier=earlier)
             steps.append(JointStep(section, step, wanted))
     if config.clusters is not None:
-        steps.append(JointStep("clusters", functools.partial(_clusters, config.deduplicate.minhash), config.clusters))
-    if config.mix is not None:
-        mixture = MixSection(config.mix, config.validation)
+        clusters = functools.partial(_clusters, config.deduplicate.minhash, config.validation)
+        steps.append(JointStep("clusters", clusters, config.clusters))
+    if mixture is not None:
         steps.append(JointStep("mix", resolve("bedplate.data.mix.mixing:mix"), mixture))
     return steps
 
@@ -68,8 +71,16 @@ def _without_pictures(
     return step(WithoutPictures.of(shards), config, run)
 
 
-def _clusters(minhash: MinHashConfig | None, shards: Shards, config: ClusterConfig, run: Run) -> Decision:
+def _mixture(config: CurateConfig) -> MixSection | None:
+    labels = tuple(source.label for source in config.sources if source.corpus is None)
+    return None if config.mix is None else MixSection(config.mix, config.validation, labels)
+
+
+def _clusters(
+    minhash: MinHashConfig | None, validation: float, shards: Shards, config: ClusterConfig, run: Run
+) -> Decision:
     """Clusters, by the signatures that were made for near duplicates where there are any."""
     from bedplate.data.deduplicate.clusters import run_it
 
-    return run_it(shards, config, run, signed=(minhash, run.folder / "minhash-keys") if minhash else None)
+    signed = (minhash, run.folder / "minhash-keys") if minhash else None
+    return run_it(shards, config, run, validation=validation, signed=signed)

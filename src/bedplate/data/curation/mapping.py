@@ -18,7 +18,7 @@ from bedplate.data.curation.shards import DOCUMENTS
 from bedplate.data.curation.step import Step
 from bedplate.data.curation.steps import columns_of, make_steps
 from bedplate.data.documents import Document, Failure
-from bedplate.data.engine.journal import ALONE, READING, TOGETHER, Advice, Journal
+from bedplate.data.engine.journal import ALONE, READING, TOGETHER, WRITING, Advice, Journal
 from bedplate.data.reading import Limits, Piece, read
 from bedplate.errors import BedplateError, InputError
 
@@ -28,13 +28,16 @@ READ = "read"
 
 
 def map_piece(arguments: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Make a shard. arguments: config (CurateConfig), source, piece, carried (columns of earlier corpora), run (what
-    tells this curation from any other), advice. Measures: {stage: counts}.
+    """Make a shard. arguments: config (CurateConfig), source, piece, carried (columns of earlier corpora), taken_down
+    (lists of what was taken out of these), run (what tells this curation from any other), advice. Measures: {stage:
+    counts}.
 
     Raises InputError, naming file and line, for what can't be read where on_error=stop.
     """
     config: CurateConfig = arguments["config"]
-    steps = _steps(arguments["run"], config.model_dump_json(), tuple(arguments["carried"].items()))
+    steps = _steps(
+        arguments["run"], config.model_dump_json(), tuple(arguments["carried"].items()), arguments["taken_down"]
+    )
     advice = arguments.get("advice") or Advice()
     mapper = _Mapper(config, arguments["source"], arguments["piece"], steps, advice)
     columns = arguments["carried"] | columns_of(mapper.steps)
@@ -52,14 +55,16 @@ def map_piece(arguments: dict[str, Any], folder: Path) -> dict[str, Any]:
 def describe_steps(arguments: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Make the steps of a curation, which says what is wrong with their settings. Measures: {columns: {name: type}}."""
     config: CurateConfig = arguments["config"]
-    steps = _steps(arguments["run"], config.model_dump_json(), tuple(arguments["carried"].items()))
+    steps = _steps(
+        arguments["run"], config.model_dump_json(), tuple(arguments["carried"].items()), arguments["taken_down"]
+    )
     return {"columns": arguments["carried"] | columns_of(steps)}
 
 
 @functools.lru_cache(maxsize=1)
-def _steps(run: str, config: str, carried: tuple[tuple[str, str], ...]) -> list[Step]:
+def _steps(run: str, config: str, carried: tuple[tuple[str, str], ...], taken_down: tuple[str, ...]) -> list[Step]:
     """The steps of a curation, made once in a worker and not again for each of its shards."""
-    steps = make_steps(CurateConfig.model_validate_json(config), dict(carried))
+    steps = make_steps(CurateConfig.model_validate_json(config), dict(carried), taken_down)
     gc.collect()
     gc.freeze()  # libraries and models stay: to look through them for garbage took a tenth of the time of extraction
     return steps
@@ -120,15 +125,44 @@ class _Mapper:
         while True:
             journal.at(READING, number, place)
             if place == end:
-                document = Document(f"{part.files[0].name}#{place + 1}", None, bytes=part.bytes)
-                document.fail(READ, "crashed", f"reading it {how}; what follows in its file isn't read")
-                yield document
+                yield self._crashed(part, place, how)
                 return
-            item = next(found, None)
+            try:
+                item = next(found, None)
+            except BedplateError:
+                raise
+            except Exception as error:  # of a library, at a file that was made to break it
+                item = self._broken(part, place, error)
+                found = iter(())
             if item is None:
                 return
             place += 1
             yield self._document(item, part) if isinstance(item, Failure) else item
+
+    def _broken(self, part: Piece, place: int, error: Exception) -> Failure:
+        """What a reader raised where it should have told. What follows in its file isn't read."""
+        file = part.files[0]
+        return Failure(
+            f"{file.name}#{part.before + place + 1}",
+            file.place,
+            "reader_error",
+            f"{type(error).__name__}: {error}"[:300] + "; what follows in this file isn't read",
+            "Take the file out, or set on_error=skip to count it as failed and go on.",
+            bytes=part.bytes,
+        )
+
+    def _crashed(self, part: Piece, place: int, how: str) -> Document:
+        """The record of a part at which two processes died that read it. What follows it in its file isn't read."""
+        file = part.files[place if self.source.git is not None else 0]
+        record = part.before + place + 1
+        if self.config.on_error == "stop" and not self.source.tolerant:
+            raise InputError(
+                f"{file.place} record {record}: reading it {how}, each time that it was tried",
+                "Take an undamaged copy, or set on_error=skip to count it as failed, with what follows in its file.",
+            )
+        document = Document(f"{file.name}#{record}", None, bytes=part.bytes)
+        document.fail(READ, "crashed", f"reading it {how}; what follows in its file isn't read")
+        return document
 
     def _document(self, failure: Failure, part: Piece) -> Document:
         if self.config.on_error == "stop" and not self.source.tolerant:
@@ -142,7 +176,7 @@ class _Mapper:
 
     def _work_on(self, batch: list[Document], first: int, journal: Journal) -> list[Document]:
         journal.at(TOGETHER, 0, first)
-        if first in self.advice.careful:
+        if self.advice.one_by_one(first):
             for place, document in enumerate(batch, first):
                 if (how := self.advice.lost.get(place)) is not None:
                     if document.alive:
@@ -154,6 +188,7 @@ class _Mapper:
                 self._steps([document])
         else:
             self._steps(batch)
+        journal.at(WRITING, 0, first)
         return batch
 
     def _steps(self, batch: list[Document]) -> None:

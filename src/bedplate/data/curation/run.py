@@ -15,15 +15,25 @@ from bedplate.data.curate import CurateConfig
 from bedplate.data.curation.account import check_balance, merge
 from bedplate.data.curation.assembling import ADDED_UP, measured, put_together
 from bedplate.data.curation.checks import check_settings
-from bedplate.data.curation.earlier import INDEX, SOURCES, Earlier, changed_files, together, write_keys, write_states
+from bedplate.data.curation.earlier import (
+    INDEX,
+    SOURCES,
+    Earlier,
+    Planned,
+    changed_files,
+    together,
+    write_keys,
+    write_states,
+)
 from bedplate.data.curation.evaluations import INDEX_FILE, found_of_evaluations, with_index
 from bedplate.data.curation.joint import joint_steps
 from bedplate.data.curation.mapping import forget_steps
 from bedplate.data.curation.references import resolved
 from bedplate.data.curation.schedule import scheduler_for
-from bedplate.data.curation.shards import COLUMNS, VERDICTS, Shards
+from bedplate.data.curation.shards import VERDICTS, Shards
 from bedplate.data.engine.tasks import Run, Task, perform, task_folder
-from bedplate.data.reading import find, pieces, root
+from bedplate.data.provenance.taken_down import TAKEN_DOWN, carry, lists_of
+from bedplate.data.reading import changed_since, find, pieces, root
 from bedplate.data.reading.corpus import carried_columns
 from bedplate.errors import InputError, StorageError, UserError
 from bedplate.ledger import Artefact
@@ -51,18 +61,19 @@ def run(config: CurateConfig, inputs: Mapping[str, Artefact | list[Artefact]], w
     config = resolved(config, inputs)
     given = inputs.get("earlier")
     earlier = Earlier.open(given, config) if isinstance(given, Artefact) else None
+    taken_down = lists_of(inputs)
     folder, account = work.path / WORK, work.path / ACCOUNT
     if not account.is_file():
         folder.mkdir(exist_ok=True)
         try:
             with contextlib.closing(scheduler_for(config)) as scheduler:
-                measures = _curate(config, earlier, Run(folder, scheduler, work.console), work.path)
+                measures = _curate(config, earlier, taken_down, Run(folder, scheduler, work.console), work.path)
             _check_splits(config, measures)
         except StorageError:
             raise
         except UserError:  # what was made so far is of no use once that is mended
-            for made in [*work.path.glob("*.parquet"), work.path / SOURCES, work.path / INDEX_FILE]:
-                made.unlink(missing_ok=True)
+            for name in (SOURCES, INDEX_FILE, TAKEN_DOWN, *(path.name for path in work.path.glob("*.parquet"))):
+                (work.path / name).unlink(missing_ok=True)
             for made in (folder, work.path / INDEX):
                 shutil.rmtree(made, ignore_errors=True)
             raise
@@ -71,7 +82,9 @@ def run(config: CurateConfig, inputs: Mapping[str, Artefact | list[Artefact]], w
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _curate(config: CurateConfig, earlier: Earlier | None, run: Run, out: Path) -> dict[str, Any]:
+def _curate(
+    config: CurateConfig, earlier: Earlier | None, taken_down: tuple[str, ...], run: Run, out: Path
+) -> dict[str, Any]:
     if not config.sources:
         raise InputError("curate: neither `sources` nor an input `corpus` is given", "Give one of them.")
     files = [(source, find(source) if earlier is None else earlier.fresh(source)) for source in config.sources]
@@ -83,19 +96,21 @@ def _curate(config: CurateConfig, earlier: Earlier | None, run: Run, out: Path) 
         )
     carried = _carried(config)
     config = with_index(config, run.folder)
-    check_settings(config, carried, earlier, run)
-    alike = {"config": config, "carried": carried, "run": str(run.folder)}
+    check_settings(config, carried, taken_down, earlier, run)
+    alike = {"config": config, "carried": carried, "taken_down": taken_down, "run": str(run.folder)}
     tasks = [
         Task(number, alike | {"source": source, "piece": piece}, keeps_journal=True)
         for number, (source, piece) in enumerate(planned)
     ]
     mapped = perform("map", "bedplate.data.curation.mapping:map_piece", tasks, run)
+    _check_unchanged(files)
     run.scheduler.close()  # the models of the steps, and what libraries held, go with the workers
     forget_steps()
     shards = Shards(run.folder / "map", len(planned))
     stages = merge([measure["stages"] for measure in mapped])
     joint: dict[str, dict[str, Any]] = {}
     names = []
+    added: dict[str, str] = {}
     for step in joint_steps(config, None if earlier is None else earlier.index):
         before = len(run.spent)
         decision = step.run(shards, step.config, run)
@@ -103,13 +118,15 @@ def _curate(config: CurateConfig, earlier: Earlier | None, run: Run, out: Path) 
         joint[step.name] = {name: value for name, value in decision.measures.items() if name not in _COUNTS}
         shards = shards.after(decision.folder)
         names.append(step.name)
+        added |= decision.columns
     check_balance(stages)
-    columns = _columns(shards)
+    columns = _columns(shards) | added
     arguments = {"shards": shards, "names": names, "columns": columns, "validation": config.validation}
     writes = [Task(number, {**arguments, "shard": number}) for number in range(shards.count)]
     written = perform("write", "bedplate.data.curation.writing:write_shard", writes, run)
     put_together(run.folder / "write", shards.count, out, earlier)
     write_states(files, earlier, out)
+    carry(taken_down, out)
     write_keys(config, earlier, shards, run, out)
     measures = measured(config, stages, joint, written) | found_of_evaluations(config, shards, earlier, out)
     if earlier is not None:
@@ -117,6 +134,16 @@ def _curate(config: CurateConfig, earlier: Earlier | None, run: Run, out: Path) 
         measures["earlier"] = {name: earlier.artefact.measures[name] for name in ("read", "kept")}
         measures["earlier"]["changed_files"] = changed_files(files, earlier)
     return measures
+
+
+def _check_unchanged(planned: Planned) -> None:
+    """Raise InputError for a file that is another than when it was planned: nobody could say what was read of it. One
+    that is gone has been counted as failed."""
+    for file in changed_since([file for _, files in planned for file in files]):
+        if file.url is not None or file.path.exists():
+            raise InputError(
+                f"{file.place}: it has changed while it was read", "Run the same command once nothing writes there."
+            )
 
 
 def _carried(config: CurateConfig) -> dict[str, str]:
@@ -147,14 +174,10 @@ def _joint_counts(stages: dict[str, dict[str, Any]], folder: Path, shards: Shard
 
 
 def _columns(shards: Shards) -> dict[str, str]:
-    """The columns of all shards, with their types, and those that joint steps added."""
+    """The columns of all shards, with their types."""
     import pyarrow.parquet as pq
 
-    paths = [shards.path(0)]
-    for folder in shards.decided:
-        places = (task_folder(folder, number) / COLUMNS for number in range(shards.count))
-        paths += [path for path in places if path.is_file()][:1]
-    return {field.name: str(field.type) for path in paths for field in pq.read_schema(path) if field.name != "row"}
+    return {field.name: str(field.type) for field in pq.read_schema(shards.path(0))}
 
 
 def _check_splits(config: CurateConfig, measures: Mapping[str, Any]) -> None:
@@ -167,10 +190,16 @@ def _check_splits(config: CurateConfig, measures: Mapping[str, Any]) -> None:
             f"{names}: {what}: {counted(measures['read'], 'document')} read, none kept" + (f" ({why})" if why else ""),
             "Check that the sources hold text, and the limits and filters.",
         )
+    clusters = measures.get("joint", {}).get("clusters", {})
+    share, cluster = clusters.get("largest_share", 0), ""
+    if share >= config.validation / 2:
+        cluster = f": the cluster {clusters['largest'][:24]}, alike or of one group, has {share:.0%} of the text"
     for split in ("train", "validation"):
         if not measures["documents"][split]:
             raise InputError(
                 f"{names}: {counted(measures['kept'], 'document')} kept, of which the {split} split gets none "
-                f"(validation={config.validation})",
-                "Give more or smaller documents, or another share in `validation`.",
+                f"(validation={config.validation}){cluster}",
+                "Look for closer resemblance with a higher clusters.threshold, or for none with `clusters: null`."
+                if cluster
+                else "Give more or smaller documents, or another share in `validation`.",
             )

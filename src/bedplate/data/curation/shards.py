@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from bedplate.data.curation.said import ChangedTexts, SaidOf
 from bedplate.data.engine.tasks import task_folder
 
 if TYPE_CHECKING:
@@ -25,10 +26,12 @@ Rows = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Decision:
-    """What a joint step said. folder: that of a step whose task n is of shard n; see `Shards`."""
+    """What a joint step said. folder: that of a step whose task n is of shard n; see `Shards`. columns: those that it
+    adds, {name: pyarrow's name of the type}, whether or not it said anything in them of any row."""
 
     folder: Path
     measures: dict[str, Any]
+    columns: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -36,8 +39,8 @@ class Shards:
     """Small and picklable: tasks are given it as it is.
 
     A joint step's task n may leave, in its folder, any of these: `verdicts.parquet` (row int32, reason, detail, other)
-    drops rows; `columns.parquet` (row int32, further columns) says more of some; `texts.parquet` (row int32, text)
-    has the texts that it changed.
+    drops rows; `columns.parquet` (row int32, further columns) says more of some, where null is what it says of all
+    others; `texts.parquet` (row int32, text) has the texts that it changed. Rows rise in each of them.
     """
 
     folder: Path
@@ -63,21 +66,21 @@ class Shards:
 
         status = pq.read_table(self.path(shard), columns=["status"]).column("status")
         alive: npt.NDArray[np.bool_] = pc.equal(status, "kept").to_numpy().copy()
-        for folder in self.decided:
-            if (path := task_folder(folder, shard) / VERDICTS).is_file():
-                alive[pq.read_table(path, columns=["row"]).column("row").to_numpy()] = False
+        for path in self._files(shard, VERDICTS):
+            alive[pq.read_table(path, columns=["row"]).column("row").to_numpy()] = False
         return alive
 
     def read(self, shard: int, columns: Sequence[str], *, alive: bool = True) -> Iterator[tuple[Rows, pa.RecordBatch]]:
         """The rows of a shard by number, with some of their columns, a row group at a time.
 
-        alive: leave out what was left out. Texts are as joint steps so far have changed them; their bytes, sha256
-        and id are those from before.
+        alive: leave out what was left out. `text` and `bytes` are as joint steps so far have changed them; `sha256` and
+        `id` are those from before all of these, and what a split is decided by.
         """
         import pyarrow.parquet as pq
 
         keep = self.alive(shard) if alive else None
-        changed = self._texts(shard) if "text" in columns else None
+        texts = self._files(shard, TEXTS) if {"text", "bytes"} & set(columns) else []
+        changed = ChangedTexts(texts) if texts else None
         first = 0
         with pq.ParquetFile(self.path(shard)) as file:
             for group in range(file.num_row_groups):
@@ -92,66 +95,19 @@ class Shards:
                     if len(numbers):
                         yield numbers, batch
 
-    def said(self, shard: int, column: str) -> dict[int, Any]:
-        """What joint steps so far said of rows in a column of theirs, {row: value}."""
+    def said(self, shard: int, column: str) -> SaidOf:
+        """What joint steps so far said of rows in a column of theirs, to be asked for in the rows' order."""
         import pyarrow.parquet as pq
 
-        found: dict[int, Any] = {}
-        for folder in self.decided:
-            path = task_folder(folder, shard) / COLUMNS
-            if path.is_file() and column in pq.read_schema(path).names:
-                table = pq.read_table(path, columns=["row", column])
-                found.update(zip(table.column(0).to_pylist(), table.column(1).to_pylist(), strict=True))
-        return found
+        return SaidOf([path for path in self._files(shard, COLUMNS) if column in pq.read_schema(path).names], column)
 
     def after(self, folder: Path) -> Shards:
         """With one more joint step decided."""
         return replace(self, decided=(*self.decided, folder))
 
-    def _texts(self, shard: int) -> _Texts | None:
-        paths = [path for folder in self.decided if (path := task_folder(folder, shard) / TEXTS).is_file()]
-        return _Texts(paths) if paths else None
-
-
-class _Texts:
-    """Texts that joint steps changed; the last that did has the word. Read a row group at a time, in step with the
-    rows that are asked for, which only go up."""
-
-    def __init__(self, paths: Sequence[Path]) -> None:
-        self._streams = [_TextStream(path) for path in paths]
-
-    def apply(self, numbers: Rows, batch: pa.RecordBatch) -> pa.RecordBatch:
-        import pyarrow as pa
-
-        texts: list[str] | None = None
-        for stream in self._streams:
-            for row, text in stream.between(int(numbers[0]), int(numbers[-1]) + 1):
-                if texts is None:
-                    texts = batch.column("text").to_pylist()
-                texts[row - int(numbers[0])] = text
-        if texts is None:
-            return batch
-        return batch.set_column(batch.schema.get_field_index("text"), "text", pa.array(texts, pa.string()))
-
-
-class _TextStream:
-    def __init__(self, path: Path) -> None:
-        self._rows = self._all(path)
-        self._next = next(self._rows, None)
-
-    @staticmethod
-    def _all(path: Path) -> Iterator[tuple[int, str]]:
-        import pyarrow.parquet as pq
-
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=256, columns=["row", "text"]):
-                yield from zip(batch.column(0).to_pylist(), batch.column(1).to_pylist(), strict=True)
-
-    def between(self, first: int, end: int) -> Iterator[tuple[int, str]]:
-        while self._next is not None and self._next[0] < end:
-            if self._next[0] >= first:
-                yield self._next
-            self._next = next(self._rows, None)
+    def _files(self, shard: int, name: str) -> list[Path]:
+        """The files of a name that the steps so far left of a shard, in their order."""
+        return [path for folder in self.decided if (path := task_folder(folder, shard) / name).is_file()]
 
 
 def _mask(rows: npt.NDArray[np.bool_]) -> pa.Array:

@@ -7,17 +7,15 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def split_of_row(row: Mapping[str, Any], validation: float, *, clustered: bool) -> str:
-    """The split of a document: by its group if the source names one, by its cluster if there is one, else by itself.
+def split_of_row(row: Mapping[str, Any], validation: float) -> str:
+    """The split of a document: the one that it has, from the step that looks for clusters or else from the corpus that
+    it came out of; by its group if the source names one; else by itself: by the hash of its text from before any stage
+    that looks at all documents cut something out of it. What these stages see of other documents doesn't move it.
 
-    One that came out of a corpus stays in its split, unless clusters have been looked for since. A cluster is called by
-    the hash of one of its texts, and goes where that one would go alone. Hashed, so that a group that is called by a
-    document's hash isn't that document.
+    Hashed, so that a group that is called by a document's hash isn't that document.
     """
-    if row.get("split") and not clustered:
+    if row.get("split"):
         return str(row["split"])
-    if row.get("cluster") is not None:
-        return split_of(row["cluster"], validation)
     return split_of(row["sha256"] if row.get("group") is None else f"group {row['group']}", validation)
 
 

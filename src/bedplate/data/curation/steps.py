@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from bedplate.data.curate import CurateConfig
 from bedplate.data.curation.step import Step
@@ -20,10 +20,11 @@ _STEPS = {
 """Section -> what makes its step of it, in the order in which documents go through them."""
 
 
-def make_steps(config: CurateConfig, carried: Mapping[str, str]) -> list[Step]:
+def make_steps(config: CurateConfig, carried: Mapping[str, str], taken_down: Sequence[str] = ()) -> list[Step]:
     """The stages that look at each document by itself. Models are loaded here, so it is for workers.
 
-    carried: the columns that documents bring along. Raises UserError for a rule on a column that nothing makes.
+    carried: the columns that documents of corpora bring along; taken_down: lists of what was taken out of these and
+    of earlier ones. Raises UserError for a rule on a column that nothing makes.
     """
     made: list[Step] = []
     for section, maker in _STEPS.items():
@@ -31,6 +32,10 @@ def make_steps(config: CurateConfig, carried: Mapping[str, str]) -> list[Step]:
             # Rules are on columns: those that are there by then.
             more = (dict(carried) | columns_of(made),) if section == "filters" else ()
             made.append(resolve(maker)(wanted, *more))
+    if taken_down:
+        from bedplate.data.provenance.taken_down import TakenDown
+
+        made.append(TakenDown(taken_down))
     if config.deduplicate.images is not None:
         from bedplate.data.deduplicate.images import from_sources, step
 

@@ -8,10 +8,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from bedplate.data.corpus import CORPUS_SCHEMA, DROPPED_SCHEMA, ParquetTable
 from bedplate.data.curation.rows import EXCERPT
+from bedplate.data.curation.said import Said
 from bedplate.data.curation.shards import COLUMNS, TEXTS, VERDICTS, Shards
 from bedplate.data.curation.splitting import split_of_row
 from bedplate.data.engine.tasks import task_folder
@@ -38,7 +37,8 @@ def write_shard(arguments: dict[str, Any], folder: Path) -> dict[str, Any]:
         ParquetTable(folder, "part", corpus_schema(columns), single=True) as kept,
         ParquetTable(folder, "dropped", dropped_schema(columns), single=True) as left_out,
     ):
-        for row, fate, more in _rows(shards, shard, _Decided(shards, shard, arguments["names"])):
+        decided = _Decided(shards, shard, arguments["names"])
+        for row, fate, more in _rows(shards, shard, decided, arguments["validation"]):
             row |= more
             if fate is not None:
                 row = _excerpted(row | fate)
@@ -48,7 +48,6 @@ def write_shard(arguments: dict[str, Any], folder: Path) -> dict[str, Any]:
                 left_out.add(row)
                 count.left_out(row)
             else:
-                row["split"] = split_of_row(row, arguments["validation"], clustered="cluster" in more)
                 row["copies"] = row.get("copies") or 1
                 kept.add(row)
                 count.kept(row)
@@ -65,42 +64,24 @@ def dropped_schema(columns: Mapping[str, str]) -> dict[str, str]:
     return DROPPED_SCHEMA | {name: kind for name, kind in columns.items() if name not in DROPPED_SCHEMA | CORPUS_SCHEMA}
 
 
-class _Said:
-    """What a joint step wrote of a shard's rows, to be asked for from the first row to the last."""
-
-    def __init__(self, path: Path) -> None:
-        import pyarrow.parquet as pq
-
-        table = pq.read_table(path).combine_chunks()
-        rows = table.column("row").to_numpy()
-        order = np.argsort(rows, kind="stable")
-        self._rows, self._table = rows[order], table.take(order)
-
-    def between(self, first: int, end: int) -> list[dict[str, Any]]:
-        start, stop = np.searchsorted(self._rows, [first, end]).tolist()
-        found: list[dict[str, Any]] = self._table.slice(start, stop - start).to_pylist()
-        return found
-
-
 class _Decided:
-    """What the joint steps said of a shard's rows: kept as they wrote it, as rows of Python's it would be ten times as
-    large."""
+    """What the joint steps said of a shard's rows, to be asked for from the first row to the last."""
 
     def __init__(self, shards: Shards, shard: int, names: list[str]) -> None:
         places = [task_folder(folder, shard) for folder in shards.decided]
         self._verdicts = [
-            (name, _Said(place / VERDICTS))
+            (name, Said(place / VERDICTS))
             for name, place in zip(names, places, strict=True)
             if (place / VERDICTS).is_file()
         ]
-        self._columns = [_Said(place / COLUMNS) for place in places if (place / COLUMNS).is_file()]
-        self._texts = [_changed(place / TEXTS) for place in places if (place / TEXTS).is_file()]
+        self._columns = [Said(place / COLUMNS) for place in places if (place / COLUMNS).is_file()]
+        self._texts = [Said(place / TEXTS, []) for place in places if (place / TEXTS).is_file()]
 
     def verdicts(self, first: int, end: int) -> dict[int, dict[str, Any]]:
         """The fate of the rows from `first` that were left out: the first step that did has the word."""
         fates: dict[int, dict[str, Any]] = {}
         for name, said in self._verdicts:
-            for row in said.between(first, end):
+            for row in _each(said, first, end):
                 fate = {"status": "dropped", "stage": name} | {k: row[k] for k in ("reason", "detail", "other")}
                 fates.setdefault(row["row"], fate)
         return fates
@@ -109,35 +90,38 @@ class _Decided:
         """What is known more of the rows from `first`: the last step that says something has the word."""
         known: dict[int, dict[str, Any]] = {}
         for said in self._columns:
-            for row in said.between(first, end):
+            for row in _each(said, first, end):
                 known.setdefault(row.pop("row"), {}).update(row)
         return known
 
-    def changed(self, row: int) -> bool:
-        """Whether a step changed the row's text."""
-        return any(row in rows for rows in self._texts)
+    def changed(self, first: int, end: int) -> set[int]:
+        """The rows from `first` whose text a step changed."""
+        return {row["row"] for said in self._texts for row in _each(said, first, end)}
 
 
-def _changed(path: Path) -> frozenset[int]:
-    import pyarrow.parquet as pq
+def _each(said: Said, first: int, end: int) -> Iterator[dict[str, Any]]:
+    for batch in said.between(first, end):
+        yield from batch.to_pylist()
 
-    return frozenset(pq.read_table(path, columns=["row"]).column("row").to_pylist())
 
-
-def _rows(shards: Shards, shard: int, decided: _Decided) -> Iterator[tuple[dict[str, Any], _Fate, dict[str, Any]]]:
+def _rows(
+    shards: Shards, shard: int, decided: _Decided, validation: float
+) -> Iterator[tuple[dict[str, Any], _Fate, dict[str, Any]]]:
     """Every row of a shard, with its text as it is now and its size and hash to go with it; its fate, if a joint step
-    left it out; what these know more of it."""
+    left it out; what these know more of it, its split among that."""
     import pyarrow.parquet as pq
 
     names = pq.read_schema(shards.path(shard)).names
     for numbers, batch in shards.read(shard, names, alive=False):
         first, end = int(numbers[0]), int(numbers[-1]) + 1
         verdicts, columns = decided.verdicts(first, end), decided.columns(first, end)
+        changed = decided.changed(first, end)
         for number, row in zip(numbers.tolist(), batch.to_pylist(), strict=True):
-            if decided.changed(number) and row["text"] is not None:
-                data = row["text"].encode()
-                row["sha256"], row["bytes"] = hashlib.sha256(data).hexdigest(), len(data)  # the id stays
-            yield row, verdicts.get(number), columns.get(number, {})
+            more = columns.get(number, {})
+            more["split"] = split_of_row(row | more, validation)  # before the text has another hash
+            if number in changed and row["text"] is not None:
+                row["sha256"] = hashlib.sha256(row["text"].encode()).hexdigest()  # the id stays
+            yield row, verdicts.get(number), more
 
 
 def _excerpted(row: dict[str, Any]) -> dict[str, Any]:

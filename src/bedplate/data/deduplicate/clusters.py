@@ -8,45 +8,51 @@ from typing import Any
 
 import numpy as np
 
-from bedplate.data.curation.shards import COLUMNS, Decision, Shards
-from bedplate.data.deduplicate import verdicts
+from bedplate.data.curation.shards import Decision, Shards
 from bedplate.data.deduplicate.bands import bucket_links
+from bedplate.data.deduplicate.cluster_split import decide_splits
 from bedplate.data.deduplicate.components import LinkWriter
 from bedplate.data.deduplicate.config import ClusterConfig, MinHashConfig, banding
-from bedplate.data.deduplicate.facts import SHA256
 from bedplate.data.deduplicate.minhash import shingle_settings, sign_tasks
-from bedplate.data.deduplicate.runs import (
-    I64,
-    expanded,
-    groups,
-    key_count,
-    light,
-    of_key,
-    ranges,
-    read_range,
-    take,
-)
+from bedplate.data.deduplicate.runs import I64, expanded, groups, key_count, light, of_key, ranges, read_range
 from bedplate.data.deduplicate.verdicts import MEMBERS, Rows
 from bedplate.data.engine.tasks import Run, Task, perform, task_folder
 
+LEAST_HASHES = 100
+"""Of signatures that were made for something else: with fewer, what is half alike is told too badly."""
 _MINHASH = "bedplate.data.deduplicate.minhash"
 
 
 def run_it(
-    shards: Shards, config: ClusterConfig, run: Run, *, signed: tuple[MinHashConfig, Path] | None = None
+    shards: Shards,
+    config: ClusterConfig,
+    run: Run,
+    *,
+    validation: float,
+    signed: tuple[MinHashConfig, Path] | None = None,
 ) -> Decision:
-    """Give every document that is left its `cluster`: the least hash of those that it hangs together with, which is its
-    own where it is alone. Two documents of different clusters are of different groups, have different pictures, and
-    were not found alike.
+    """Give every document that is left its `cluster` and `split`. The cluster is the least hash of those that it hangs
+    together with, which is its own where it is alone: that of the text from before stages that cut something out of it.
+    Two documents of different clusters are of different groups, have different pictures, and were not found alike.
 
-    signed: the configuration of `minhash` and the folder of its step "minhash-keys", whose signatures are used again
-    where they were made of the same shingles and the text hasn't changed since.
+    A cluster goes where the document that it is called by would go alone; but one that is too large for that, as chains
+    of resemblances may make it, goes to train: see `cluster_split`. signed: the configuration of `minhash` and the
+    folder of its step "minhash-keys", whose signatures are used again where they were made of the same shingles, are
+    long enough, and the text hasn't changed since.
     """
     reuse = signed is not None and shingle_settings(signed[0]) == shingle_settings(config)
-    hashes = int(np.prod(signed[0].banding)) if reuse and signed else None
-    bands, rows = banding(config.threshold, hashes) if hashes else banding(config.threshold)
+    hashes = int(np.prod(signed[0].banding)) if reuse and signed else 0
+    if hashes < LEAST_HASHES:
+        reuse = False
+    bands, rows = banding(config.threshold, hashes) if reuse else banding(config.threshold)
     tasks = sign_tasks(
-        shards, config, bands, rows, hashes=hashes, signed=signed[1] if reuse and signed else None, grouped=True
+        shards,
+        config,
+        bands,
+        rows,
+        hashes=hashes if reuse else None,
+        signed=signed[1] if reuse and signed else None,
+        grouped=True,
     )
     made = perform("cluster-keys", f"{_MINHASH}:write_signatures", tasks, run)
     where = Rows.of(shards, run.folder / "cluster-keys")
@@ -61,13 +67,12 @@ def run_it(
     (joined,) = perform(
         "cluster-join", f"{_MINHASH}:join", [Task(0, {"rows": where, "links": links, "by": "hash"})], run
     )
-    files = [task_folder(run.folder / "cluster-join", 0) / MEMBERS]
-    tasks = [Task(i, {"rows": where, "shards": shards, "shard": i, "members": files}) for i in range(shards.count)]
-    said = perform("clusters", f"{__name__}:write_clusters", tasks, run)
-    read = sum(one["read"] for one in said)
-    measures = {"read": read, "kept": read, "dropped": {}, "failed": {}}
-    measures |= {"groups": joined["groups"], "largest_group": joined["largest"]}
-    return Decision(run.folder / "clusters", measures | {"signatures_reused": sum(one["reused"] for one in made)})
+    members = task_folder(run.folder / "cluster-join", 0) / MEMBERS
+    split = decide_splits(shards, where, members, validation, run)
+    measures = {"read": split.documents, "kept": split.documents, "dropped": {}, "failed": {}}
+    measures |= {"groups": joined["groups"], "largest_group": joined["largest"]} | split.measures
+    measures["signatures_reused"] = sum(one["reused"] for one in made)
+    return Decision(split.folder, measures, {"cluster": "string", "split": "string"})
 
 
 def find_links(arguments: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -96,24 +101,3 @@ def _link_all(rows: Rows, first: int, end: int, kind: str) -> Iterator[I64]:
     begins, sizes = groups(keys, low)
     places, number = expanded(begins, sizes)
     yield np.stack([at[begins[number]], at[places]], axis=1)[places != begins[number]]
-
-
-def write_clusters(arguments: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The task of a shard: its documents' clusters, in `columns.parquet`."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    rows, shard = arguments["rows"], arguments["shard"]
-    part = rows.shards[shard]
-    alive = arguments["shards"].alive(shard)
-    schema = pa.schema([("row", pa.int32()), ("cluster", pa.string())])
-    with pq.ParquetWriter(folder / COLUMNS, schema) as out:
-        for first, end, found in verdicts.members(arguments["members"], part):
-            hashes = np.array(np.load(part.folder / SHA256, mmap_mode="r")[first:end])
-            if len(found):
-                kept = take(rows.all, SHA256, np.ascontiguousarray(found["kept"]))
-                hashes[found["row"] - part.start - first] = kept
-            here = np.flatnonzero(alive[first:end])
-            names = [one.tobytes().hex() for one in hashes[here]]
-            out.write_table(pa.table({"row": (here + first).astype(np.int32), "cluster": names}, schema=schema))
-    return {"read": int(alive.sum())}

@@ -117,7 +117,8 @@ class DeduplicateConfig(Config):
     keep: Keep = Field(
         "first",
         description="Which copy stays: the first in the corpus's order, the longest (in bytes), the earliest by date, "
-        "or one with a known licence. Ties go to the first.",
+        "or one with a known licence. Ties go to the first. Of passages (`substring`) the first stays in any case, and "
+        "`embeddings` has its own.",
     )
 
 

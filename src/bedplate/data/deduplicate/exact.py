@@ -33,6 +33,7 @@ from bedplate.data.deduplicate.shingles import I64, PIECE, U8, Bool, pieces
 from bedplate.data.deduplicate.verdicts import Rows
 from bedplate.data.engine.tasks import Run, Task, perform, task_folder
 
+COPIES = "exact_copies"
 _BETWEEN = re.compile(r"[\W_]+")
 _NUMBER = re.compile(r"\d+")
 _ASCII = bytes(ord(chr(i).lower()) if chr(i).isalnum() else 0x20 for i in range(128)) + bytes(128)
@@ -43,7 +44,7 @@ def run_it(
 ) -> Decision:
     """Drop every document whose text, and picture if it has one, is that of another which stays: `exact_duplicate`, or
     `normalised_duplicate` where only the normalised texts are the same. `exact_copies` says of those that stay how many
-    stood behind them.
+    stood behind them, and is null where none did.
 
     earlier: the index of a corpus whose documents always stay. A text of white space alone is like no other. Memory:
     60 bytes a document of a range of keys, of which there are about half a million, however many share one.
@@ -67,7 +68,7 @@ def run_it(
     said = perform("exact", f"{__name__}:write_verdicts", tasks, run)
     read = [{"read": int(shards.alive(i).sum()), **one} for i, one in enumerate(said)]
     measures = verdicts.summed(read, sum(f["groups"] for f in found), max((f["largest"] for f in found), default=0))
-    return Decision(run.folder / "exact", measures)
+    return Decision(run.folder / "exact", measures, {COPIES: "int32"})
 
 
 def write_keys(arguments: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -139,7 +140,7 @@ def write_verdicts(arguments: dict[str, Any], folder: Path) -> dict[str, Any]:
         same = (own == kept).all(axis=1).tolist()
         return ["exact_duplicate" if one else "normalised_duplicate" for one in same], [None] * len(same)
 
-    return {"dropped": verdicts.write(folder, rows, part, arguments["members"], "exact_copies", tell)}
+    return {"dropped": verdicts.write(folder, rows, part, arguments["members"], COPIES, tell)}
 
 
 def normalised(text: str) -> str:

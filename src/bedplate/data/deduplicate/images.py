@@ -45,6 +45,7 @@ from bedplate.data.source import Source
 _MINHASH = "bedplate.data.deduplicate.minhash"
 HASHES = "hashes.npy"
 COLUMN = "image_hash"
+COPIES = "image_copies"
 BITS = 64
 SIDE = 32
 PLAIN = 8
@@ -170,7 +171,9 @@ def run_it(shards: Shards, config: ImagesConfig, run: Run, *, keep: Keep = "firs
     tasks = [Task(i, {"rows": rows, "part": part, "members": files}) for i, part in enumerate(rows.shards)]
     said = perform("images", f"{__name__}:write_verdicts", tasks, run)
     read = [{"read": int(shards.alive(i).sum()), **one} for i, one in enumerate(said)]
-    return Decision(run.folder / "images", verdicts.summed(read, joined["groups"], joined["largest"]))
+    return Decision(
+        run.folder / "images", verdicts.summed(read, joined["groups"], joined["largest"]), {COPIES: "int32"}
+    )
 
 
 def write_keys(arguments: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -235,7 +238,7 @@ def write_verdicts(arguments: dict[str, Any], folder: Path) -> dict[str, Any]:
         apart = np.bitwise_count(own.view(np.uint64) ^ kept.view(np.uint64)).tolist()
         return ["image_duplicate"] * len(lost), [f"{bits} of {BITS} bits from the picture kept" for bits in apart]
 
-    return {"dropped": verdicts.write(folder, rows, part, arguments["members"], "image_copies", tell)}
+    return {"dropped": verdicts.write(folder, rows, part, arguments["members"], COPIES, tell)}
 
 
 def _close(hashes: U64, bucket: I64, distance: int) -> Iterator[tuple[I64, I64]]:

@@ -7,6 +7,7 @@ as the tasks that made them left them, without what was dropped since.
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -126,10 +127,14 @@ def _part(source: Path, target: Path, alive: np.ndarray[Any, np.dtype[np.bool_]]
     for name in (ID, SHA256, SIGNATURES):
         if not count or not (source / name).is_file():
             continue
-        array = np.load(source / name, mmap_mode="r")
-        writer = ArrayWriter(target / name, (count, *array.shape[1:]), array.dtype)
-        for first in range(0, len(alive), _BLOCK):
-            here = np.flatnonzero(alive[first : first + _BLOCK]) + first
-            writer.put(numbers[here], array[here])
-        writer.close()
+        # Read in blocks: what is mapped counts as the process's memory.
+        with (source / name).open("rb") as file:
+            np.lib.format.read_magic(file)
+            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+            writer = ArrayWriter(target / name, (count, *shape[1:]), dtype)
+            for first in range(0, len(alive), _BLOCK):
+                here = alive[first : first + _BLOCK]
+                block = np.fromfile(file, dtype, len(here) * math.prod(shape[1:])).reshape(-1, *shape[1:])
+                writer.put(numbers[first : first + _BLOCK][here], block[here])
+            writer.close()
     return count

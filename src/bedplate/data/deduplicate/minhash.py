@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from bedplate.data.corpus import identity
 from bedplate.data.curation.shards import Decision, Shards
 from bedplate.data.deduplicate import index, verdicts
 from bedplate.data.deduplicate.bands import bucket_links
 from bedplate.data.deduplicate.components import LinkWriter, components, link_files
 from bedplate.data.deduplicate.config import Keep, MinHashConfig, ShingleConfig
-from bedplate.data.deduplicate.facts import SHA256, ArrayWriter, Texts, written
+from bedplate.data.deduplicate.facts import BYTES, NAME, SHA256, ArrayWriter, Texts, written
 from bedplate.data.deduplicate.index import SIGNATURES
 from bedplate.data.deduplicate.pictures import PICTURE
 from bedplate.data.deduplicate.runs import I64, Part, RunWriter, key_count, ranges, take
@@ -27,12 +28,15 @@ from bedplate.data.deduplicate.signatures import Signer, agreement, band_keys
 from bedplate.data.deduplicate.verdicts import MEMBERS, Rows
 from bedplate.data.engine.tasks import Run, Task, perform, task_folder
 
+COPIES = "near_copies"
+
 
 def run_it(
     shards: Shards, config: MinHashConfig, run: Run, *, keep: Keep = "first", earlier: Path | None = None
 ) -> Decision:
     """Drop every document that is like one that stays: `near_duplicate`, with how many there are of its kind and how
-    like the one that stays it is. `near_copies` says of those that stay how many stood behind them.
+    like the one that stays it is. `near_copies` says of those that stay how many stood behind them, and is
+    null where none did.
 
     earlier: the index of a corpus whose documents always stay. A text with fewer units than a shingle is like no other,
     and so is the caption of a picture.
@@ -47,7 +51,7 @@ def run_it(
     read = [{"read": int(shards.alive(i).sum()), **one} for i, one in enumerate(said)]
     (groups,) = joined["measures"]
     measures = verdicts.summed(read, groups["groups"], groups["largest"]) | met
-    return Decision(run.folder / "minhash", measures)
+    return Decision(run.folder / "minhash", measures, {COPIES: "int32"})
 
 
 def key_settings(config: MinHashConfig) -> dict[str, Any]:
@@ -110,7 +114,7 @@ def write_signatures(arguments: dict[str, Any], folder: Path) -> dict[str, Any]:
     writer.flush()
     out.close()
     if arguments["grouped"]:
-        _write_groups(shards, shard, same)
+        _write_groups(shards, shard, same, folder)
     return {"reused": reused, "short": short}
 
 
@@ -163,7 +167,7 @@ def write_verdicts(arguments: dict[str, Any], folder: Path) -> dict[str, Any]:
             ]
         return ["near_duplicate"] * len(lost), details
 
-    return {"dropped": verdicts.write(folder, rows, part, arguments["members"]["files"], "near_copies", tell)}
+    return {"dropped": verdicts.write(folder, rows, part, arguments["members"]["files"], COPIES, tell)}
 
 
 def _signatures(parts: tuple[Part, ...], rows: I64) -> U32:
@@ -174,7 +178,7 @@ def _by_hash(rows: Rows, nodes: I64) -> I64:
     """Ranks in the order of hashes: of the first 64 bits, which tell texts apart."""
     if not len(nodes):
         return nodes
-    begins = np.ascontiguousarray(take(rows.all, SHA256, nodes).view(np.uint8)[:, :8])
+    begins = np.ascontiguousarray(take(rows.all, NAME, nodes).view(np.uint8)[:, :8])
     unsigned = begins.view(">u8")[:, 0].astype(np.uint64)
     return (unsigned ^ np.uint64(1 << 63)).view(np.int64)
 
@@ -196,12 +200,20 @@ def _only(texts: Texts, some: Bool) -> tuple[Any, I64]:
     return texts.utf8[np.repeat(some, sizes)], np.concatenate([[0], np.cumsum(sizes[some])]).astype(np.int64)
 
 
-def _write_groups(shards: Shards, shard: int, writer: RunWriter) -> None:
-    """Add the keys of the documents' groups and pictures, which are none of any text's."""
-    for rows, batch in shards.read(shard, ["group", PICTURE]):
+def _write_groups(shards: Shards, shard: int, writer: RunWriter, folder: Path) -> None:
+    """Add the keys of the documents' groups and pictures, which are none of any text's; and write what documents are
+    called by in clusters, and their sizes."""
+    names = ArrayWriter(folder / NAME, (shards.rows(shard), 32), np.uint8)
+    sizes = ArrayWriter(folder / BYTES, (shards.rows(shard),), np.int64)
+    for rows, batch in shards.read(shard, ["group", PICTURE, "sha256", "bytes"]):
         for column, before in (("group", ""), (PICTURE, "picture\0")):
-            names = batch.column(column).to_pylist()
-            some = np.array([name is not None for name in names], dtype=bool)
-            digests = b"".join(sha256(f"{before}{name}".encode()).digest()[:8] for name in names if name is not None)
+            keys = batch.column(column).to_pylist()
+            some = np.array([key is not None for key in keys], dtype=bool)
+            digests = b"".join(sha256(f"{before}{key}".encode()).digest()[:8] for key in keys if key is not None)
             writer.add(mixed(np.frombuffer(digests, dtype="<u8")), rows[some])
+        called = map(identity, batch.column("sha256").to_pylist(), batch.column(PICTURE).to_pylist())
+        names.put(rows, np.frombuffer(bytes.fromhex("".join(called)), dtype=np.uint8).reshape(-1, 32))
+        sizes.put(rows, batch.column("bytes").to_numpy())
     writer.flush()
+    names.close()
+    sizes.close()

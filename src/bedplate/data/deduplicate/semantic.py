@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bedplate.data.curation.shards import Decision, Shards
+from bedplate.data.deduplicate.semantic_comparison import COLUMN_KINDS
 from bedplate.data.deduplicate.semantic_config import SemanticConfig
 from bedplate.data.engine.tasks import Run, Task, perform
 from bedplate.errors import InputError
@@ -58,6 +59,7 @@ def run_semantic(shards: Shards, config: SemanticConfig, run: Run) -> Decision:
             "clusters": trained["clusters"],
             "cut": sum(measure["cut"] for measure in made),
         },
+        {name: kind for name, kind in COLUMN_KINDS.items() if name != "row"},
     )
 
 

@@ -24,7 +24,7 @@ _BLOCK, _KEPT = 512, 4096
 _FILE = "cluster.npy"
 _NONE = -1.0  # the similarity of a cluster's first
 _VERDICT = {"row": "int32", "reason": "string", "detail": "string", "other": "string"}
-_COLUMNS = {"row": "int32", "semantic_cluster": "int32", "semantic_similarity": "float32"}
+COLUMN_KINDS = {"row": "int32", "semantic_cluster": "int32", "semantic_similarity": "float32"}
 
 
 def compare_group(arguments: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -87,7 +87,7 @@ def decide_shard(arguments: dict[str, Any], folder: Path) -> dict[str, Any]:
     dropped = 0
     with (
         ParquetTable(folder, VERDICTS.removesuffix(".parquet"), _VERDICT, single=True) as verdicts,
-        ParquetTable(folder, COLUMNS.removesuffix(".parquet"), _COLUMNS, single=True) as columns,
+        ParquetTable(folder, COLUMNS.removesuffix(".parquet"), COLUMN_KINDS, single=True) as columns,
     ):
         for (row, cluster, _, kept, shard, position), cosine in zip(found.tolist(), similarities.tolist(), strict=True):
             known = None if cosine == _NONE else cosine

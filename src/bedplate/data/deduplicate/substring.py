@@ -7,8 +7,9 @@
 3. Every run of n words around such a fingerprint, with a 128-bit hash: two of 64 bits, each from random numbers of its
    own for the bytes and places of a word. Equal hashes are equal words, but for a chance of N^2 / 2^129 among N runs:
    10^-15 for a million million. That is the verification; the texts aren't compared once more.
-4. A run is repeated if it occurred before in the corpus's order: in an earlier document, or earlier in the same one
-   without overlapping it. What is repeated in a document is the union of such runs.
+4. A run is repeated if it occurred before in the corpus's order: in an earlier document that stays, or earlier in the
+   same one without overlapping it. What is repeated in a document is the union of such runs. Whether a document stays
+   may depend on that, so one task decides it for all in their order.
 
 Between the steps are files in partitions by hash; no task holds more than a piece of its partition and what is
 different in it, and none the words of a long document all at once.
@@ -27,8 +28,8 @@ from bedplate.data.engine.tasks import Run, Task, perform
 if TYPE_CHECKING:
     from pathlib import Path
 
-FINGERPRINTS, REPEATED, WINDOWS, MARKED, CUT = (
-    f"substring-{name}" for name in ("fingerprints", "repeated", "windows", "marked", "cut")
+FINGERPRINTS, REPEATED, WINDOWS, NUMBERED, MARKED, CUT = (
+    f"substring-{name}" for name in ("fingerprints", "repeated", "windows", "numbered", "marked", "cut")
 )
 _WORD_BYTES = 6  # of a word and the space after it, about: only the number of partitions depends on it
 
@@ -55,10 +56,17 @@ def run_substring(shards: Shards, config: SubstringConfig, run: Run) -> Decision
     perform(WINDOWS, _at("windows:write_windows"), _by_shard(shards, given | {"pieces": pieces}), run)
     source = {"folder": run.folder / WINDOWS, "count": shards.count, "config": config}
     tasks = [Task(piece, source | {"piece": piece}) for piece in range(pieces)]
-    perform(MARKED, _at("windows:find_marked"), tasks, run)
+    if config.action == "measure":
+        perform(MARKED, _at("windows:find_marked"), tasks, run)
+    else:
+        numbered = [made["runs"] for made in perform(NUMBERED, _at("owners:number_windows"), tasks, run)]
+        source |= {"folder": run.folder / NUMBERED, "runs": numbered, "windows": run.folder / WINDOWS}
+        perform(MARKED, _at("owners:find_marked"), [Task(0, source)], run)
+        pieces = 1
 
     given = base | {"folder": run.folder / MARKED, "given": pieces}
-    return Decision(run.folder / CUT, _summed(perform(CUT, _at("cut:cut_shard"), _by_shard(shards, given), run)))
+    measures = _summed(perform(CUT, _at("cut:cut_shard"), _by_shard(shards, given), run))
+    return Decision(run.folder / CUT, measures, {"repeated_fraction": "float32"})
 
 
 def _at(function: str) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from bedplate.config import Config
 
 
 class SubstringConfig(Config):
-    """Runs of words that occurred before, in an earlier document or earlier in the same one. The first stays."""
+    """Runs of words that occurred before, in an earlier document that stays or earlier in the same one. The first in
+    the corpus's order stays in any case: `keep` of the other sections has no say here."""
 
     words: int = Field(
         50,
@@ -31,3 +32,11 @@ class SubstringConfig(Config):
     most_repeated: float = Field(
         0.5, ge=0, lt=1, description="With `drop`: the largest share of repeated words that a document may have."
     )
+
+    @model_validator(mode="after")
+    def _heeded(self) -> SubstringConfig:
+        # What is as by default does no harm, and stands in every configuration that is written out.
+        for name, action in (("least_words", "remove"), ("most_repeated", "drop")):
+            if self.action != action and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name} goes with action: {action}, and is without meaning with {self.action}")
+        return self

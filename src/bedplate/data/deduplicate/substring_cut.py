@@ -15,6 +15,7 @@ import numpy.typing as npt
 from bedplate.data.corpus import ParquetTable
 from bedplate.data.curation.shards import COLUMNS, TEXTS, VERDICTS
 from bedplate.data.deduplicate.substring_config import SubstringConfig
+from bedplate.data.deduplicate.substring_owners import too_much
 from bedplate.data.deduplicate.substring_windows import pieces_of, texts_with
 from bedplate.data.deduplicate.substring_winnowing import ROW_BITS, places
 from bedplate.data.words import Hashes, WordReader
@@ -52,7 +53,7 @@ def cut_shard(arguments: dict[str, Any], folder: Path) -> dict[str, Any]:
                 counts["documents_with_repeats"] += 1
                 counts["words_in_them"] += repeats.words
                 counts["repeated_words"] += repeats.repeated
-                if (why := _too_much(repeats, config)) is not None:
+                if (why := _why(repeats, config)) is not None:
                     counts["dropped"] += 1
                     verdicts.add({"row": repeats.row, "reason": "repeated", "detail": why, "other": None})
                 elif config.action == "remove":
@@ -147,14 +148,12 @@ class TextTable:
         self._writer.write_table(pa.Table.from_arrays(columns, schema=self._schema))
 
 
-def _too_much(repeats: Repeats, config: SubstringConfig) -> str | None:
+def _why(repeats: Repeats, config: SubstringConfig) -> str | None:
     """Why the document is dropped, if it is."""
-    left = repeats.words - repeats.repeated
-    if config.action == "remove" and left < config.least_words:
-        return f"{repeats.repeated:,} of its {repeats.words:,} words occurred before, which leaves {left:,}"
-    if config.action == "drop" and repeats.repeated > config.most_repeated * repeats.words:
-        return f"{repeats.repeated:,} of its {repeats.words:,} words occurred before"
-    return None
+    if not too_much(repeats.repeated, repeats.words, config):
+        return None
+    left = f", which leaves {repeats.words - repeats.repeated:,}" if config.action == "remove" else ""
+    return f"{repeats.repeated:,} of its {repeats.words:,} words occurred before{left}"
 
 
 def _write_fractions(path: Path, alive: npt.NDArray[np.int64], fractions: npt.NDArray[np.float32]) -> None:

@@ -17,20 +17,26 @@ if TYPE_CHECKING:
     from bedplate.data.curation.shards import Shards
 
 SALTS = ("words", "words again")
+WORDS = "words.npy"
+"""uint32 [rows of the shard]: how many words each document has; 0 for one without a repeated fingerprint."""
 _AT_ONCE = 1 << 18
 
 
 def write_windows(arguments: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Every run of words around a repeated fingerprint of one shard: (hash, second hash, place), in partitions by hash.
+    """Every run of words around a repeated fingerprint of one shard: (hash, second hash, place), in partitions by hash;
+    and how long the documents are that have any.
 
     arguments: shards, shard, config, folder and given (of the repeated fingerprints and their pieces), pieces.
     """
     config, shard, pieces = arguments["config"], arguments["shard"], arguments["pieces"]
     regions = pieces_of(arguments["folder"], "regions", arguments["given"], shard)
     words, ahead = config.words, config.words - config.words // 2
+    sizes = np.zeros(arguments["shards"].rows(shard), dtype=np.uint32)
     with PartitionWriter(folder, "windows", 3, pieces) as out:
         for keys, texts in texts_with(arguments["shards"], shard, regions):
             for block, first, last in WordReader("spaces", SALTS).around(texts, words):
+                so_far = (block.place[first:last] + 1).astype(np.uint32)
+                np.maximum.at(sizes, block.document[first:last], so_far)
                 last = min(last, len(block) - words + 1)
                 if last <= first:
                     continue
@@ -39,12 +45,13 @@ def write_windows(arguments: dict[str, Any], folder: Path) -> dict[str, Any]:
                 near &= block.document[first:last] == block.document[first + words - 1 : last + words - 1]
                 one, two = (ngrams(hashes[first : last + words - 1], words)[near] for hashes in block.hashes)
                 out.add(partition_of(one, pieces), np.stack((one, two, here[near]), axis=1))
+    np.save(folder / WORDS, sizes)
     return {"windows": out.rows}
 
 
 def find_marked(arguments: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The places of runs that occurred before, by shard. arguments: folder (of the windows), count (of shards), config,
-    piece.
+    """The places of runs that occurred before, by shard, where every document stays. arguments: folder (of the
+    windows), count (of shards), config, piece.
 
     Keeps the first of each different run: (hash, second hash, shard, place). What comes later is held against it.
     """
@@ -52,9 +59,9 @@ def find_marked(arguments: dict[str, Any], folder: Path) -> dict[str, Any]:
     files = PartitionFiles(arguments["folder"], "windows", 3, count)
     firsts = np.empty((0, 4), dtype=np.uint64)
     with PartitionWriter(folder, "marked", 1, count) as out:
-        for rows in _gathered(files.read(arguments["piece"])):
+        for rows in gathered(files.read(arguments["piece"])):
             both = np.concatenate((firsts, rows))
-            order, begins = _groups(both)
+            order, begins = grouped(both)
             first = np.repeat(order[begins], np.diff(begins, append=len(order)))
             original = np.empty(len(order), dtype=np.int64)
             original[order] = first
@@ -95,7 +102,7 @@ def _before(both: Records, original: npt.NDArray[np.int64], words: int, inside: 
     return apart
 
 
-def _groups(both: Records) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def grouped(both: Records) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """The order that brings equal runs together, the earliest first, and where in it each group begins."""
     order = np.argsort(both[:, 0], kind="stable")
     one, two = both[order, 0], both[order, 1]
@@ -107,7 +114,7 @@ def _groups(both: Records) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]
     return order, np.flatnonzero(np.concatenate((np.ones(min(len(both), 1), dtype=np.bool_), ~same)))
 
 
-def _gathered(pieces: Iterator[tuple[int, Records]]) -> Iterator[Records]:
+def gathered(pieces: Iterator[tuple[int, Records]]) -> Iterator[Records]:
     """(hash, second hash, shard, place), about _AT_ONCE rows together."""
     held: list[Records] = []
     size = 0

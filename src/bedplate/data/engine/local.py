@@ -9,15 +9,16 @@ import signal
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
-from bedplate.data.engine.journal import Place, last_place
-from bedplate.data.engine.tasks import Job, execute
-from bedplate.errors import BedplateError, InternalError
+from bedplate.data.engine.deaths import Answer, after_death, attempt
+from bedplate.data.engine.journal import TOO_LONG, last_place
+from bedplate.data.engine.patience import Stay
+from bedplate.data.engine.tasks import Job
 
 _LOOK_S = 1.0
 
@@ -27,16 +28,15 @@ class _Worker:
     process: SpawnProcess
     pipe: Connection
     job: Job | None = None
-    at: Place | None = None
-    since: float = 0.0
+    stay: Stay = field(default_factory=Stay)
     overdue: bool = False
 
 
 class LocalProcesses:
     """Worker processes, started fresh (never forked), that end with their master however it ends.
 
-    patience_s: how long one document may take before its worker is ended and the document counted as failed. Workers
-    stay for the next step, until `close`.
+    patience_s: how long one document may take, by its worker's `Stay`, before that is ended; the document is counted as
+    failed when it happened twice. Workers stay for the next step, until `close`.
     """
 
     def __init__(self, workers: int, *, patience_s: float = 120.0) -> None:
@@ -57,8 +57,9 @@ class LocalProcesses:
                         if not worker.process.is_alive():
                             worker.pipe.close()
                             workers[place] = worker = _start()
-                        worker.job, worker.at, worker.since = waiting.pop(), None, time.monotonic()
-                        worker.pipe.send(worker.job)
+                        worker.job, worker.stay = waiting.pop(), Stay(worker.process.pid)
+                        with suppress(OSError):  # it died just now, which is found below
+                            worker.pipe.send(worker.job)
                 busy = [worker for worker in workers if worker.job is not None]
                 if not busy:
                     break
@@ -71,7 +72,9 @@ class LocalProcesses:
                     if outcome is None:
                         yield job
                     elif isinstance(outcome, Job):
-                        waiting.append(outcome)
+                        # Where memory was short, it has its best chance when the others are done.
+                        short = worker.process.exitcode == -signal.SIGKILL and not worker.overdue
+                        waiting.insert(0 if short else len(waiting), outcome)
                     else:
                         errors[job.task.number] = outcome
             if errors:
@@ -94,9 +97,7 @@ class LocalProcesses:
         """End a worker that has been at one and the same document for too long."""
         assert worker.job is not None
         at = last_place(worker.job.target, worker.process.pid or 0)
-        if at is None or at != worker.at:
-            worker.at, worker.since = at, time.monotonic()
-        elif time.monotonic() - worker.since > self.patience_s:
+        if worker.stay.seconds(at) > self.patience_s:
             worker.overdue = True
             worker.process.kill()
 
@@ -115,27 +116,18 @@ def _outcome(worker: _Worker) -> tuple[Job, BaseException | Job | None]:
     job, worker.job = worker.job, None
     assert job is not None
     try:
-        answer = worker.pipe.recv()
+        answer: Answer = worker.pipe.recv()
     except (EOFError, OSError):
-        return job, _after_death(worker, job)
+        worker.process.join()
+        code = worker.process.exitcode or 0
+        how = f"ended its process (signal {-code})" if code < 0 else f"ended its process (exit code {code})"
+        return job, after_death(
+            job, last_place(job.target, worker.process.pid or 0), TOO_LONG if worker.overdue else how
+        )
     if answer is None:
         return job, None
     kind, problem, fix = answer
     return job, kind(problem, fix)
-
-
-def _after_death(worker: _Worker, job: Job) -> BaseException | Job:
-    worker.process.join()
-    code = worker.process.exitcode or 0
-    how = "took too long" if worker.overdue else f"ended its process (signal {-code})" if code < 0 else f"exit {code}"
-    at = last_place(job.target, worker.process.pid or 0)
-    advice = None if at is None else job.advice.learn(at, how)
-    if advice is None:
-        return InternalError(
-            f"{job.target.parent.name}, task {job.task.number}: its worker {how}",
-            "If the machine ran out of memory, set workers=1; the same command goes on where this one ended.",
-        )
-    return replace(job, advice=advice)
 
 
 def _work(pipe: Connection, master: int) -> None:
@@ -147,15 +139,7 @@ def _work(pipe: Connection, master: int) -> None:
             job = pipe.recv()
         except (EOFError, OSError):
             return
-        answer: tuple[type[BedplateError], str, str | None] | None = None
-        try:
-            execute(job)
-        except BedplateError as error:
-            answer = (type(error), error.problem, error.fix)
-        except OSError as error:
-            answer = (InternalError, f"{job.target}: {error}", None)
-        except Exception:
-            answer = (InternalError, f"{job.target}: {traceback.format_exc()}", None)
+        answer = attempt(job)
         _give_memory_back()
         pipe.send(answer)
 

@@ -6,22 +6,21 @@ https://docs.ray.io/en/latest/ray-core/tasks.html
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
-from bedplate.data.engine.journal import any_place
-from bedplate.data.engine.tasks import Job, execute
+from bedplate.data.engine.deaths import Answer, after_death, attempt
+from bedplate.data.engine.journal import TOO_LONG, any_place
+from bedplate.data.engine.patience import Stay
+from bedplate.data.engine.tasks import Job
 from bedplate.data.extra import require
-from bedplate.errors import BedplateError, InternalError
 
 
 class RayCluster:
     """Ray's workers: those of the cluster that RAY_ADDRESS names, or of one that is started here for the purpose.
 
-    workers: tasks at once; None: as many as the cluster has processors for. patience_s: how long one document may take
-    before its worker is ended and the document counted as failed.
+    workers: tasks at once; None: as many as the cluster has processors for. patience_s: how long one document may take,
+    by the clock, before its worker is ended; the document is counted as failed when it happened twice.
     """
 
     def __init__(self, workers: int | None, *, patience_s: float = 120.0) -> None:
@@ -33,7 +32,7 @@ class RayCluster:
         if not jobs:
             return
         ray = _connected(self.workers)
-        remote = ray.remote(num_cpus=1, max_retries=0)(_outcome)
+        remote = ray.remote(num_cpus=1, max_retries=0)(attempt)
         waiting = list(reversed(jobs))
         running: dict[Any, _Running] = {}
         errors: dict[int, BaseException] = {}
@@ -63,14 +62,10 @@ class RayCluster:
 
     def _result(self, ray: Any, reference: Any, going: _Running) -> BaseException | Job | None:
         try:
-            answer = ray.get(reference)
-        except ray.exceptions.RayError as error:
-            at = any_place(going.job.target)
-            how = "took too long" if going.late else "ended its process"
-            advice = None if at is None else going.job.advice.learn(at, how)
-            if advice is not None:
-                return replace(going.job, advice=advice)
-            return InternalError(f"{going.job.target.parent.name}, task {going.job.task.number}: {error}")
+            answer: Answer = ray.get(reference)
+        except ray.exceptions.RayError:
+            how = TOO_LONG if going.late else "ended its process"
+            return after_death(going.job, any_place(going.job.target), how)
         if answer is None:
             return None
         kind, problem, fix = answer
@@ -82,16 +77,11 @@ class _Running:
     def __init__(self, job: Job) -> None:
         self.job = job
         self.late = False
-        self._at: object = None
-        self._since = time.monotonic()
+        self._stay = Stay()
 
     def overdue(self, patience_s: float) -> bool:
         """Whether it has been at one and the same document for too long."""
-        at = any_place(self.job.target)
-        if at is None or at != self._at:
-            self._at, self._since = at, time.monotonic()
-            return False
-        self.late = time.monotonic() - self._since > patience_s
+        self.late = self.late or self._stay.seconds(any_place(self.job.target)) > patience_s
         return self.late
 
 
@@ -102,12 +92,3 @@ def _connected(workers: int | None) -> Any:  # ray's own types don't cover what 
         here = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": workers, "include_dashboard": False}
         ray.init(log_to_driver=False, logging_level="ERROR", **here)
     return ray
-
-
-def _outcome(job: Job) -> tuple[type[BedplateError], str, str | None] | None:
-    """Do a job on a worker: None, or the error in a form that can be sent."""
-    try:
-        execute(job)
-    except BedplateError as error:
-        return type(error), error.problem, error.fix
-    return None

@@ -20,12 +20,14 @@ class CurriculumConfig(Config):
 
 
 class MixConfig(Config):
-    """How often each document is seen in an epoch, from its source. Validation documents are seen once in any case."""
+    """How often each document is seen in an epoch, from its source. Validation documents are seen once in any case,
+    but for those of sources that are left out, which are in no split."""
 
     weights: dict[str, float] | None = Field(
         None,
         description="Shares of the tokens by source, in any unit: {code: 1, text: 3}. A source that isn't named keeps "
-        "its own size as its share, unless others are left out with `rest: drop`.",
+        "its own size as its share, unless others are left out with `rest: drop`. One of weight 0 is left out too. "
+        "That is done before copies are looked for, so that nothing goes as a copy of what isn't there in the end.",
     )
     temperature: float | None = Field(
         None,
@@ -64,6 +66,16 @@ class MixConfig(Config):
         if any(rate <= 0 for rate in rates):
             raise ValueError("bytes_per_token must be more than 0")
         return self
+
+    @property
+    def leaves_some_out(self) -> bool:
+        """Whether there may be sources of which nothing is wanted."""
+        return self.weights is not None and (self.rest == "drop" or not all(self.weights.values()))
+
+    def leaves_out(self, label: str) -> bool:
+        """Whether nothing of a source is wanted."""
+        unnamed = 0 if self.rest == "drop" else 1
+        return self.weights is not None and not self.weights.get(label, unnamed)
 
     def rate(self, label: str) -> float:
         """Bytes of a token of a source's text."""

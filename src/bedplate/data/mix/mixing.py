@@ -24,20 +24,23 @@ MIXED_OUT = "mixed_out"
 
 @dataclass(frozen=True)
 class MixSection:
-    """The mixture, and the share of validation, whose documents it leaves alone."""
+    """The mixture, the share of validation, whose documents it leaves alone, and the sources' labels as far as they are
+    known without their documents: those of a corpus have their own."""
 
     mix: MixConfig
     validation: float
+    labels: tuple[str, ...] = ()
 
 
 def mix(shards: Shards, config: MixSection, run: Run) -> Decision:
     """Say of each document how many copies of it an epoch has (column `copies`), and with a curriculum its `phase`.
 
-    Memory: 4 bytes a document with a curriculum. Raises InputError for a source or column that isn't there.
+    Of documents of validation it says nothing: null. Memory: 4 bytes a document with a curriculum. Raises InputError
+    for a source or column that isn't there.
     """
     base = {"shards": shards, "config": config}
     tasks = [Task(number, {**base, "shard": number}) for number in range(shards.count)]
-    sizes: Counter[str] = Counter()
+    sizes = Counter(dict.fromkeys(config.labels, 0))
     for found in perform("mix-sizes", "bedplate.data.mix.mixing:measure", tasks, run):
         sizes.update(found["bytes"])
     portions = plan_mixture(sizes, config.mix)
@@ -48,14 +51,18 @@ def mix(shards: Shards, config: MixSection, run: Run) -> Decision:
     }
     tasks = [Task(number, {**told, "shard": number}) for number in range(shards.count)]
     perform("mix", "bedplate.data.mix.mixing:decide", tasks, run)
-    return Decision(run.folder / "mix", {label: portion.measures() for label, portion in portions.items()})
+    measures = {label: portion.measures() for label, portion in portions.items()}
+    return Decision(run.folder / "mix", measures, {"copies": "int32", "phase": "int32"})
 
 
 def measure(arguments: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Bytes of training text by source; with a curriculum `values.npy`, its column."""
+    """Bytes of training text by source, those that have none left included; with a curriculum `values.npy`, its
+    column."""
     config: MixSection = arguments["config"]
     column = None if config.mix.curriculum is None else config.mix.curriculum.by
     sizes: Counter[str] = Counter()
+    for _, batch in arguments["shards"].read(arguments["shard"], ["label"], alive=False):
+        sizes.update(dict.fromkeys(batch.column("label").unique().to_pylist(), 0))
     values: list[float] = []
     for _, row in _training_rows(arguments, column):
         sizes[row["label"]] += row["bytes"]
@@ -77,7 +84,7 @@ def decide(arguments: dict[str, Any], folder: Path) -> dict[str, Any]:
     out: list[dict[str, Any]] = []
     for number, row in _training_rows(arguments, None if curriculum is None else curriculum.by):
         epochs = arguments["epochs"][row["label"]]
-        copies = int(epochs) + (draw(row["sha256"]) < epochs - int(epochs))
+        copies = int(epochs) + (draw(row["sha256"]) < epochs - int(epochs))  # the hash from before any cuts, as above
         if not copies:
             detail = f"{row['label']} is seen {epochs:.3g} times an epoch"
             out.append({"row": number, "reason": MIXED_OUT, "detail": detail, "other": None})
@@ -99,15 +106,17 @@ def draw(sha256: str) -> float:
 
 def _training_rows(arguments: Mapping[str, Any], column: str | None) -> Iterator[tuple[int, dict[str, Any]]]:
     shards, shard, config = arguments["shards"], arguments["shard"], arguments["config"]
-    clusters = shards.said(shard, "cluster")
+    splits = shards.said(shard, "split")
     columns = ["label", "bytes", "sha256", "group", "split"]
     if column is not None:
         _check_column(shards, shard, column)
         columns.append(column)
     for numbers, batch in shards.read(shard, columns):
+        said = splits.between(int(numbers[0]), int(numbers[-1]) + 1)
         for number, row in zip(numbers.tolist(), batch.to_pylist(), strict=True):
-            row["cluster"] = clusters.get(number)
-            if split_of_row(row, config.validation, clustered=number in clusters) == "train":
+            if number in said:
+                row["split"] = said[number]
+            if split_of_row(row, config.validation) == "train":
                 yield number, row
 
 

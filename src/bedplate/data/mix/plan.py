@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -30,18 +30,18 @@ def plan_mixture(sizes: Mapping[str, int], config: MixConfig) -> dict[str, Porti
     """The portions of sources that hold `sizes` bytes of training text. A source that would be seen more than
     most_epochs times is seen that often, and the others make up for it in proportion to their shares.
 
-    Raises InputError for a weight of a source that isn't there, or where nothing is left.
+    sizes has every source, those that hold nothing as 0: their share goes to the others. Raises InputError for a weight
+    or bytes_per_token of a source that isn't there, or where nothing is left.
     """
-    if unknown := sorted(set(config.weights or ()) - set(sizes)):
-        raise InputError(
-            f"mix: a weight for {unknown[0]!r}, which is no source; {expected_one_of(unknown[0], sizes)}",
-            "Name the sources as the recipe does.",
-        )
+    check_labels(config, sizes)
     tokens = {label: size / config.rate(label) for label, size in sizes.items()}
     shares = _shares(tokens, config)
     wanted = {label for label, share in shares.items() if share > 0 and tokens[label] > 0}
     if not wanted:
-        raise InputError("mix: no source with a weight holds any training text", "Give one of them a weight.")
+        raise InputError(
+            "mix: no source with a weight holds any training text",
+            "Give one of them a weight that holds some after what was left out of it.",
+        )
     left = config.budget if config.budget is not None else sum(tokens[label] for label in wanted)
     taken: dict[str, float] = {}
     while open_ := wanted - set(taken):
@@ -71,6 +71,18 @@ def plan_mixture(sizes: Mapping[str, int], config: MixConfig) -> dict[str, Porti
     }
 
 
+def check_labels(config: MixConfig, labels: Collection[str]) -> None:
+    """Raises InputError for a weight or bytes_per_token of what isn't among the labels of the sources."""
+    rates = config.bytes_per_token if isinstance(config.bytes_per_token, dict) else {}
+    for what, given in (("a weight", config.weights or {}), ("bytes_per_token", rates)):
+        for label in given:
+            if label not in labels:
+                raise InputError(
+                    f"mix: {what} for {label!r}, which is no source; {expected_one_of(label, labels)}",
+                    "Name the sources as the recipe does.",
+                )
+
+
 def _shares(tokens: Mapping[str, float], config: MixConfig) -> dict[str, float]:
     if config.temperature is not None:
         return {label: count ** (1 / config.temperature) if count else 0.0 for label, count in tokens.items()}
@@ -78,10 +90,9 @@ def _shares(tokens: Mapping[str, float], config: MixConfig) -> dict[str, float]:
         return dict(tokens)
     if config.rest == "drop":
         return {label: config.weights.get(label, 0.0) for label in tokens}
-    # What isn't named keeps the share that it has; what is named divides the rest among itself.
-    named = sum(tokens[label] for label in config.weights)
-    total = sum(config.weights.values())
+    # What isn't named keeps the share that it has; what is named, and holds anything, divides the rest among itself.
+    named = {label: weight for label, weight in config.weights.items() if tokens[label]}
+    unit = sum(tokens[label] for label in named) / (sum(named.values()) or 1)
     return {
-        label: config.weights[label] / total * named if label in config.weights else count
-        for label, count in tokens.items()
+        label: config.weights[label] * unit if label in config.weights else count for label, count in tokens.items()
     }

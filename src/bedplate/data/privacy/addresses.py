@@ -10,9 +10,24 @@ from bedplate.data.privacy.checksums import base58check, bech32
 from bedplate.data.privacy.kinds import Span
 from bedplate.data.privacy.nearby import named
 
-_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9\-]{0,61}[A-Za-z0-9])?"
-_AT_DOMAIN = re.compile(rf"@((?:{_LABEL}\.){{1,8}}(?:[A-Za-z]{{2,24}}|xn--[A-Za-z0-9\-]{{2,30}}))(?![A-Za-z0-9_(@\-])")
-_LOCAL_BACKWARDS = re.compile(r"[\w.%+'\-]{1,64}")
+_LABEL = r"[^\W_](?:(?:[^\W_]|-){0,61}[^\W_])?"
+_INVISIBLE = r"[\u00ad\u200b-\u200d\u2060\ufeff]"
+# The last label: in Latin letters, to its end, or in others, which other words may follow without a space.
+_LAST = r"(?:[A-Za-z\u00c0-\u024f]{2,24}|xn--[A-Za-z0-9\-]{2,30})(?![A-Za-z0-9\u00c0-\u024f])|[^\W\d_A-Za-z\u00c0-\u024f]{2,12}"
+_DOMAIN = rf"{_INVISIBLE}{{0,2}}((?:{_LABEL}\.){{1,8}}(?:{_LAST}))"
+_AT_SIGNS = ("@", "\uff20", "\ufe6b", "%40", "&#64;", "&#x40;", "&commat;")
+"""The sign, its wide and small forms, and how URLs and HTML write it."""
+_AT_DOMAIN = tuple((sign, re.compile(sign + _DOMAIN)) for sign in _AT_SIGNS)
+_GLUED = re.compile(r"[_(]|-[^\W_]")
+_COMMON = frozenset({
+    "at", "au", "be", "biz", "br", "ca", "ch", "cn", "co", "com", "cz", "de", "dk", "edu", "es", "eu", "fi", "fr",
+    "gov", "ie", "in", "info", "int", "it", "jp", "kr", "mil", "mx", "net", "nl", "no", "nz", "org", "pl", "pt", "ru",
+    "se", "uk", "us", "za",
+})  # fmt: skip
+"""Last labels that are believed where more is glued to them; x@self.weight_of and a@b.dot(c) are code."""
+_LOCAL_BACKWARDS = re.compile(rf"{_INVISIBLE}{{0,2}}[\w.%+'\-]{{1,64}}")
+_LOCAL_DOT = re.compile(r"[\w+\-]{1,32} ?[\[({] ?(?:dot|DOT|\.) ?[\])}] ?$")
+_ESCAPE = re.compile(r"(?:.*%[0-9A-Fa-f]{2})", re.DOTALL)
 _DOT = r"(?:\.|[\[({] ?(?:dot|DOT|\.) ?[\])}])"
 _SPELT_OUT = re.compile(rf"[\[({{] ?(?:at|AT|@) ?[\])}}] ?({_LABEL}(?: ?{_DOT} ?{_LABEL}){{1,4}})(?![A-Za-z0-9])")
 _USER = re.compile(r"://[^\s/@]{1,126}$")
@@ -46,19 +61,15 @@ _BECH32 = re.compile(r"bc1(?<![A-Za-z0-9_]bc1)[02-9ac-hj-np-z]{11,71}(?![A-Za-z0
 
 
 def emails(text: str) -> Iterator[Span]:
-    """Addresses with a local part of up to 64 characters and a domain, also spelt "name [at] host [dot] org".
+    """Addresses with a local part of up to 64 characters and a domain, in any script, with any of the forms of @, also
+    spelt "name [at] host [dot] org".
 
     Left out: domains that are reserved for examples (RFC 2606), file names (icon@2x.png) and git@ of clone URLs.
     """
-    if "@" in text:
-        for found in _AT_DOMAIN.finditer(text):
-            domain = found.group(1).lower()
-            start = _local_start(text, found.start())
-            if start == found.start() or text[start : found.start()] == "git" or not _is_domain(domain):
-                continue
-            # The password of a URL, user:password@host, is a secret instead.
-            if _USER.search(text, max(0, start - 130), start) is None:
-                yield Span(start, found.end(), "email", "address")
+    for sign, pattern in _AT_DOMAIN:
+        if sign in text:
+            for found in pattern.finditer(text):
+                yield from _address(text, found, sign)
     for found in _SPELT_OUT.finditer(text) if any(sign in text for sign in _SPELT_AT) else ():
         at = found.start()
         at -= text[at - 1 : at] == " "
@@ -66,7 +77,26 @@ def emails(text: str) -> Iterator[Span]:
         # "look (at page.one)" has a dot too: a name of a host beside it.
         domain = re.sub(r" ?[\[({] ?(?:dot|DOT|\.) ?[\])}] ?", ".", found.group(1)).lower()
         if start < at and len(domain.rpartition(".")[2]) <= 6 and " " not in domain and _is_domain(domain):
+            while (dotted := _LOCAL_DOT.search(text, max(0, start - 48), start)) is not None:
+                start = dotted.start()
             yield Span(start, found.end(), "email", "spelt out")
+
+
+def _address(text: str, found: re.Match[str], sign: str) -> Iterator[Span]:
+    domain, end = found.group(1).lower(), found.end()
+    name, _, last = domain.rpartition(".")
+    if last in _NOT_A_DOMAIN and name.rpartition(".")[2] in _COMMON and "." in name:  # jane@acme.org.txt
+        domain, last, end = name, name.rpartition(".")[2], end - len(last) - 1
+    if last not in _COMMON and _GLUED.match(text, end):
+        return
+    start = _local_start(text, found.start())
+    if sign == "%40" and (escape := _ESCAPE.match(text, start, found.start())) is not None:
+        start = escape.end()  # what is before the name is another part of a URL
+    if start == found.start() or text[start : found.start()] == "git" or not _is_domain(domain):
+        return
+    # The password of a URL, user:password@host, is a secret instead.
+    if sign != "@" or _USER.search(text, max(0, start - 130), start) is None:
+        yield Span(start, end, "email", "address")
 
 
 def _local_start(text: str, at: int) -> int:

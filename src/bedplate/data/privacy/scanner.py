@@ -33,7 +33,7 @@ class Scanner:
 
     def find(self, text: str) -> list[Span]:
         """What there is, none overlapping another (`resolve`), in order of the text."""
-        return resolve(self._all(text))
+        return resolve(self._all(text), text)
 
     def _all(self, text: str) -> Iterator[Span]:
         wanted = self._kinds

@@ -59,6 +59,10 @@ _BEGIN = re.compile(r"-----BEGIN (?:[A-Z]{1,12} ){0,2}PRIVATE KEY(?: BLOCK)?----
 _KEY_END = re.compile(r"-----END (?:[A-Z]{1,12} ){0,2}PRIVATE KEY(?: BLOCK)?-----")
 _KEY_BODY = re.compile(r"[A-Za-z0-9+/=\s\\:,\-]{0,16384}")
 _LONGEST_KEY = 16_384
+_MORE_KEY = re.compile(
+    r"[A-Za-z0-9+/=\\]*+(?:\s{1,8}+[A-Za-z0-9+/=\\]{20,}+)*+(?:\s{1,8}[A-Za-z0-9+/]{1,76}={0,2}(?=\s{0,8}-----END))?"
+)
+"""What goes on after so many characters is key as long as there are long words without a mark between."""
 
 _URL_PASSWORD = re.compile(r"://[^\s:/@\"'<>{}$%]{1,64}:([^\s/@\"'<>{}$]{3,128})@[A-Za-z0-9\[]")
 
@@ -110,6 +114,11 @@ def _private_keys(text: str) -> Iterator[Span]:
         else:
             body = _KEY_BODY.match(text, found.end())
             at = max(found.end(), body.end() if body is not None else 0)
+            if at - found.end() >= _LONGEST_KEY and (more := _MORE_KEY.match(text, at)) is not None:
+                at = more.end()
+            end = _KEY_END.search(text, max(found.end(), at - 80), at + 80)
+            if end is not None and not text[at : end.start()].strip():
+                at = end.end()
         if at - found.end() > 60:  # a key, not the name of its format
             yield Span(found.start(), at, "secret", "private key")
 

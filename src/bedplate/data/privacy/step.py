@@ -65,7 +65,7 @@ class PrivacyStep:
     def find(self, text: str) -> list[Span]:
         """All findings of the kinds that are looked for, none overlapping another."""
         spans = self._scanner.find(text)
-        return spans if self._presidio is None else resolve([*spans, *self._presidio.find(text)])
+        return spans if self._presidio is None else resolve([*spans, *self._presidio.find(text)], text)
 
     def _mask(self, text: str, spans: list[Span]) -> str:
         chosen = [span for span in spans if span.kind in self._masked]

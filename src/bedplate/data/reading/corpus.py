@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from bedplate.data.corpus import CORPUS_SCHEMA
 from bedplate.data.documents import Document, Failure
 from bedplate.data.reading.files import SourceFile
-from bedplate.data.reading.parquet import open_parquet
+from bedplate.data.reading.parquet import open_parquet, within
 from bedplate.errors import InputError
 
 PARTS = "part-*.parquet"
@@ -17,9 +17,11 @@ _FIELDS = ("source", "text", "url", "title", "date", "license", "language", "off
 _DERIVED = (*_FIELDS, "domain", "metadata")
 
 
-def read_corpus_part(file: SourceFile, groups: tuple[int, int] | None) -> Iterator[Document | Failure]:
-    """The documents of a part, or of some of its row groups. Columns of its own stages, and its id, sha256, picture,
-    split, cluster and copies, are in `columns`."""
+def read_corpus_part(
+    file: SourceFile, groups: tuple[int, int] | None, rows: tuple[int, int] | None = None
+) -> Iterator[Document | Failure]:
+    """The documents of a part, or of some of its row groups, or of some rows of these. Columns of its own stages, and
+    its id, sha256, picture, split, cluster and copies, are in `columns`."""
     import pyarrow as pa
 
     place = file.place
@@ -32,7 +34,7 @@ def read_corpus_part(file: SourceFile, groups: tuple[int, int] | None) -> Iterat
     first, end = groups or (0, parquet.num_row_groups)
     number = 0
     try:
-        for batch in parquet.iter_batches(batch_size=256, row_groups=list(range(first, end))):
+        for batch in within(parquet.iter_batches(batch_size=256, row_groups=list(range(first, end))), rows):
             for row in batch.to_pylist():
                 number += 1
                 columns = {name: value for name, value in row.items() if name not in _DERIVED}

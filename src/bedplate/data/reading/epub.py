@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import html
 import posixpath
@@ -14,16 +15,20 @@ from xml.etree import ElementTree
 
 from bedplate.data.documents import Document
 from bedplate.data.reading.files import SourceFile
+from bedplate.data.reading.guard import charset_known, guarded
 from bedplate.data.reading.limits import Limits
 from bedplate.data.reading.text import too_large
 
 _CONTAINER = "{urn:oasis:names:tc:opendocument:xmlns:container}"
 _OPF = "{http://www.idpf.org/2007/opf}"
 _DC = "{http://purl.org/dc/elements/1.1/}"
-_BODY = re.compile(r"<body\b[^>]*>(.*)</body\s*>", re.DOTALL | re.IGNORECASE)
-_ENCODING = re.compile(rb"<\?xml[^>]*?encoding\s*=\s*[\"']([\w.:-]+)")
-_ALGORITHM = re.compile(rb"EncryptionMethod[^>]*?Algorithm\s*=\s*[\"']([^\"']+)")
-_FONTS_ONLY = (b"http://www.idpf.org/2008/embedding", b"http://ns.adobe.com/pdf/enc#RC")
+_BODY = re.compile(r"<body(?=[\s>/])", re.IGNORECASE)
+_BODY_END = re.compile(r"</body(?=[\s>])", re.IGNORECASE)
+_ENCODING = re.compile(rb"<\?xml[^>]{0,200}?encoding\s{0,20}=\s{0,20}[\"']([\w.:-]{1,40})")
+_FONTS_ONLY = ("http://www.idpf.org/2008/embedding", "http://ns.adobe.com/pdf/enc#RC")
+# Of the archive's list of its members: some 20,000 of them, of which `zipfile` makes ten times as much.
+_LARGEST_LIST = 2 << 20
+_LARGEST_XML = 4 << 20
 # A chapter's markup may be several times its text.
 _MARKUP = 4
 
@@ -41,7 +46,7 @@ def read_epub(file: SourceFile, limits: Limits) -> Document:
     if file.bytes > limits.container:
         return too_large(file.name, file.bytes)
     document = Document(file.name, None, bytes=file.bytes)
-    with file.open() as stream:
+    with guarded(document), file.open() as stream:
         document.record_sha256 = hashlib.file_digest(stream, "sha256").hexdigest()  # type: ignore[arg-type]
         try:
             _fill(document, stream, limits)
@@ -49,6 +54,10 @@ def read_epub(file: SourceFile, limits: Limits) -> Document:
             document.drop("read", "too_large", str(error))
         except _BookError as error:
             document.fail("read", "damaged_file", f"not a whole EPUB: {error}")
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # that is a place before the file's beginning, which a damaged list names
+                raise
+            document.fail("read", "damaged_file", "not a whole EPUB: its list of members is damaged")
         except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ElementTree.ParseError) as error:
             document.fail("read", "damaged_file", f"not a whole EPUB: {error}"[:300])
         except (RuntimeError, NotImplementedError, ValueError, OverflowError) as error:
@@ -58,7 +67,9 @@ def read_epub(file: SourceFile, limits: Limits) -> Document:
 
 
 def _fill(document: Document, stream: BinaryIO, limits: Limits) -> None:
-    with zipfile.ZipFile(stream) as archive:
+    bounded = _Bounded(stream)
+    with zipfile.ZipFile(bounded) as archive:  # type: ignore[arg-type, call-overload]
+        bounded.opened = True
         book = _Book(archive, min(_MARKUP * limits.largest, (1 << 20) + limits.unpacked * document.bytes))
         if book.encrypted():
             document.drop("read", "encrypted", "its chapters are encrypted")
@@ -75,6 +86,23 @@ def _fill(document: Document, stream: BinaryIO, limits: Limits) -> None:
     document.data = page.encode("utf-8", "replace")
     document.content_type = "text/html; charset=utf-8"
     document.metadata["chapters"] = len(parts)
+
+
+class _Bounded:
+    """A stream of which `ZipFile` can't take a list of members larger than is allowed; it reads the list at once."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self.opened = False
+        self.seek, self.tell, self.seekable = stream.seek, stream.tell, stream.seekable
+
+    def read(self, count: int = -1) -> bytes:
+        if self.opened:
+            return self._stream.read(count)
+        data = self._stream.read(_LARGEST_LIST + 1 if count < 0 else min(count, _LARGEST_LIST + 1))
+        if len(data) > _LARGEST_LIST:
+            raise _TooLargeError("its list of members is too long")
+        return data
 
 
 class _Book:
@@ -99,8 +127,9 @@ class _Book:
     def encrypted(self) -> bool:
         if "META-INF/encryption.xml" not in self._archive.namelist():
             return False
-        methods = _ALGORITHM.findall(self.member("META-INF/encryption.xml"))
-        return any(method not in _FONTS_ONLY for method in methods)
+        methods = _xml(self.member("META-INF/encryption.xml")).iter()
+        used = [method.get("Algorithm", "") for method in methods if method.tag.endswith("EncryptionMethod")]
+        return any(algorithm not in _FONTS_ONLY for algorithm in used)
 
     def package(self) -> ElementTree.Element:
         container = _xml(self.member("META-INF/container.xml"))
@@ -120,13 +149,24 @@ class _Book:
                 continue
             path = posixpath.normpath(posixpath.join(self._folder, unquote(item.get("href", "").partition("#")[0])))
             text = _text(self.member(path))
-            body = _BODY.search(text)
-            found.append(body[1] if body else text)
+            found.append(_body(text))
         return found
 
 
+def _body(text: str) -> str:
+    """What stands in the first body, up to the last that ends; a page without either is all body."""
+    begin = _BODY.search(text)
+    after = text.find(">", begin.end()) + 1 if begin is not None else 0
+    if not after:
+        return text
+    ends = [end.start() for end in _BODY_END.finditer(text, after)]
+    return text[after : ends[-1]] if ends else text
+
+
 def _xml(data: bytes) -> ElementTree.Element:
-    if b"<!ENTITY" in data:
+    if len(data) > _LARGEST_XML:
+        raise _TooLargeError(f"its package says {len(data):,} bytes of XML")
+    if b"<!ENTITY" in data.replace(b"\0", b""):  # in UTF-16 too
         raise _BookError("its XML declares entities, by which a small file may come to a huge one")
     return ElementTree.fromstring(data)
 
@@ -135,7 +175,7 @@ def _text(data: bytes) -> str:
     declared = _ENCODING.match(data.removeprefix(b"\xef\xbb\xbf"))
     encodings = ["utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"]
     if declared is not None:
-        encodings.append(declared[1].decode())
+        encodings += [name] if charset_known(name := declared[1].decode()) else []
     for encoding in encodings:
         try:
             return data.decode(encoding)

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import datetime
 import os
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from bedplate.errors import InputError
+
+_MARKS = ("ETag", "etag", "md5Hash", "generation", "LastModified", "last_modified", "mtime", "created")
+UNKNOWN = "unknown"
+"""The version of a file of which its store says nothing."""
+_LIKE_SPELT = re.compile(r"\\(?:\\|x[0-9a-f]{2})")
 
 
 @dataclass(frozen=True)
@@ -33,9 +41,22 @@ class SourceFile:
 
     @property
     def suffix(self) -> str:
-        """Of its name, in lower case, without the compression: ".html" of a.html.gz."""
-        name = self.name.lower()
-        return os.path.splitext(name.removesuffix(".gz"))[1]
+        """Of the file itself, in lower case, without the compression: ".html" of a.html.gz. What it is called in the
+        corpus, where a source's label may be all there is, says nothing of it."""
+        return os.path.splitext(self._own_name.removesuffix(".gz"))[1]
+
+    @property
+    def gzipped(self) -> bool:
+        """Whether its suffix says that it is."""
+        return self._own_name.endswith(".gz")
+
+    @property
+    def _own_name(self) -> str:
+        if self.url is not None:
+            return self.url.partition("?")[0].partition("#")[0].rpartition("/")[2].lower()
+        name = self.path.name
+        # A link may be called anything: "latest".
+        return (name if os.path.splitext(name)[1] else os.path.basename(os.path.realpath(self.path))).lower()
 
     @property
     def state(self) -> list[object]:
@@ -57,10 +78,41 @@ class SourceFile:
 
 
 def local_file(path: Path, name: str) -> SourceFile:
+    """Raises OSError."""
     status = path.stat()
-    # A file's name is bytes, not all of which are text; \xff is how such ones are spelt.
-    name = os.fsencode(name).decode("utf-8", "backslashreplace")
-    return SourceFile(path, name, status.st_size, status.st_mtime_ns)
+    return SourceFile(path, spelt(name), status.st_size, status.st_mtime_ns)
+
+
+def remote_file(system: Any, entry: Mapping[str, Any], name: str) -> SourceFile:
+    """A file as its store lists it."""
+    path, said = entry["name"], marks(entry)
+    version = said[0] if said else UNKNOWN
+    return SourceFile(Path(path), spelt(name), int(entry["size"] or 0), 0, system.unstrip_protocol(path), version)
+
+
+def marks(entry: Mapping[str, Any]) -> list[str]:
+    """What a store says by which one state of a file is told from another, the surest first."""
+    values = [entry[mark] for mark in _MARKS if entry.get(mark) is not None]
+    return [str(value.timestamp() if isinstance(value, datetime.datetime) else value) for value in values]
+
+
+def spelt(name: str) -> str:
+    """A name as text, another one for each: names are bytes, not all of which are UTF-8.
+
+    Bytes that aren't are spelt \\xff, and backslashes beside them twice; so are those of a name that could itself be
+    taken for one that was spelt so. Any other name stays as it is.
+    """
+    try:
+        data = os.fsencode(name)
+    except UnicodeEncodeError:  # a store's listing may hold any halves of surrogate pairs
+        data = name.encode("utf-8", "surrogatepass")
+    try:
+        text = data.decode()
+        if _LIKE_SPELT.search(text) is None:
+            return text
+    except UnicodeDecodeError:
+        pass
+    return data.replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
 
 
 def store(url: str) -> tuple[Any, str]:  # fsspec has no types

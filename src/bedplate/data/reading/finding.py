@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from bedplate.data.reading.files import SourceFile, local_file, store
+from bedplate.data.reading.files import SourceFile, local_file, remote_file, store
 from bedplate.data.reading.globs import Matcher
+from bedplate.data.reading.kinds import TABLES, kind_of
 from bedplate.data.source import Source
 from bedplate.errors import InputError
 from bedplate.ledger import SourceInput
@@ -70,7 +71,10 @@ def root(source: Source) -> Path:
 
 
 def find(source: Source) -> list[SourceFile]:
-    """The source's files, sorted by their names in the corpus. Raises InputError if there are none."""
+    """The source's files, sorted by the bytes of their paths; a store's by their names.
+
+    Raises InputError if there are none.
+    """
     if source.git is not None:
         from bedplate.data.reading.git import repository_files
 
@@ -88,6 +92,11 @@ def find(source: Source) -> list[SourceFile]:
         raise InputError(
             f"{root(source)}: no files to read in it" + (f" ({source.place} takes {suffixes})" if suffixes else ""),
             "Check the path and the `include` and `exclude` globs.",
+        )
+    if source.place == "dataset" and (others := [file for file in files if file.suffix not in TABLES]):
+        raise InputError(
+            f"{others[0].place}: no table of a data set ({', '.join(_SUFFIXES['dataset'])})",
+            "Name a folder or file that is, or give it as a source of its own kind.",
         )
     return files
 
@@ -113,7 +122,7 @@ def _find_local(source: Source, base: Path) -> list[SourceFile]:
 
 
 def _walk(base: Path, label: str, wanted: Matcher, unwanted: Matcher, suffixes: Matcher | None) -> list[SourceFile]:
-    files = []
+    files: list[tuple[bytes, SourceFile]] = []
     for folder, folders, names in os.walk(base):
         relative = Path(folder).relative_to(base)
         folders[:] = sorted(
@@ -124,8 +133,8 @@ def _walk(base: Path, label: str, wanted: Matcher, unwanted: Matcher, suffixes: 
             # A suffix in capitals is the same suffix.
             fits = wanted(path) and (suffixes is None or suffixes(name.lower()))
             if fits and not unwanted(path) and (base / path).is_file():
-                files.append(local_file(base / path, f"{label}/{path}"))
-    return sorted(files, key=lambda file: file.name)
+                files.append((os.fsencode(path), local_file(base / path, f"{label}/{path}")))
+    return [file for _, file in sorted(files, key=lambda entry: entry[0])]
 
 
 def _ours(folder: Path) -> bool:
@@ -147,9 +156,7 @@ def _chosen(source: Source, files: list[SourceFile]) -> list[SourceFile]:
     """Those that the globs choose of files that are named label/path."""
     wanted, unwanted = Matcher(source.include), Matcher(source.exclude)
     paths = [(file, file.name.partition("/")[2]) for file in files]
-    return sorted(
-        (file for file, path in paths if wanted(path) and not unwanted.any_part(path)), key=lambda file: file.name
-    )
+    return [file for file, path in paths if wanted(path) and not unwanted.any_part(path)]
 
 
 def _find_remote(source: Source, url: str) -> list[SourceFile]:
@@ -157,7 +164,7 @@ def _find_remote(source: Source, url: str) -> list[SourceFile]:
     try:
         entry = system.info(base)
         if entry["type"] != "directory":
-            return [_remote_file(system, entry, source.label)]
+            return [remote_file(system, entry, source.label)]
         listing: dict[str, dict[str, Any]] = system.find(base, detail=True)
     except FileNotFoundError as error:
         raise InputError(f"{url}: no such file or folder", f"Correct the address in `{source.place}`.") from error
@@ -168,15 +175,8 @@ def _find_remote(source: Source, url: str) -> list[SourceFile]:
     for path, entry in listing.items():
         relative = path.strip("/").removeprefix(base.strip("/")).strip("/")
         if entry["type"] == "file" and (suffixes is None or suffixes(relative.rpartition("/")[2].lower())):
-            files.append(_remote_file(system, entry, f"{source.label}/{relative}"))
-    return _chosen(source, files)
-
-
-def _remote_file(system: Any, entry: dict[str, Any], name: str) -> SourceFile:
-    path = entry["name"]
-    marks = ("ETag", "etag", "md5Hash", "generation", "LastModified", "last_modified", "mtime", "created")
-    version = next((str(entry[mark]) for mark in marks if entry.get(mark) is not None), "unknown")
-    return SourceFile(Path(path), name, int(entry["size"] or 0), 0, system.unstrip_protocol(path), version)
+            files.append(remote_file(system, entry, f"{source.label}/{relative}"))
+    return _chosen(source, sorted(files, key=lambda file: file.name))
 
 
 def _check_tables(source: Source, files: list[SourceFile], on_error: str) -> None:
@@ -185,7 +185,7 @@ def _check_tables(source: Source, files: list[SourceFile], on_error: str) -> Non
     lacking: list[InputError] = []
     sound = 0
     for file in files:
-        if file.suffix != ".parquet":
+        if kind_of(source, file) != "parquet":
             sound += 1
             continue
         try:

@@ -1,4 +1,4 @@
-"""Reading a piece: each format's reader by the source's place, and by a file's suffix where files are mixed."""
+"""Reading a piece: each format's reader."""
 
 from __future__ import annotations
 
@@ -6,18 +6,11 @@ from collections.abc import Iterator
 
 from bedplate.data.documents import Document, Failure
 from bedplate.data.reading.files import SourceFile
+from bedplate.data.reading.kinds import kind_of
 from bedplate.data.reading.limits import Limits
 from bedplate.data.reading.pieces import Piece
 from bedplate.data.reading.text import read_separated, read_whole
 from bedplate.data.source import Source
-
-_BY_SUFFIX = {
-    **dict.fromkeys((".html", ".htm", ".xhtml"), "html"),
-    **dict.fromkeys((".md", ".markdown"), "markdown"),
-    **dict.fromkeys((".warc", ".arc", ".wet", ".wat"), "warc"),
-    **{".epub": "epub", ".ipynb": "notebook", ".pdf": "pdf"},
-}
-_TABLES = (".jsonl", ".parquet", ".arrow")
 
 
 def read(source: Source, what: Piece | SourceFile, limits: Limits) -> Iterator[Document | Failure]:
@@ -44,16 +37,12 @@ def read(source: Source, what: Piece | SourceFile, limits: Limits) -> Iterator[D
 
 
 def _read(source: Source, piece: Piece, file: SourceFile, limits: Limits) -> Iterator[Document | Failure]:
-    kind = source.place
-    if kind == "documents":
-        kind = _BY_SUFFIX.get(file.suffix, "folder")
-        if file.suffix in _TABLES:
-            document = Document(file.name, None, bytes=file.bytes)
-            document.drop("read", "not_a_document", f"a table ({file.suffix}), which needs a source of its own")
-            yield document
-            return
-    if kind == "dataset":
-        kind = file.suffix[1:]
+    kind = kind_of(source, file)
+    if kind == "table":
+        document = Document(file.name, None, bytes=file.bytes)
+        document.drop("read", "not_a_document", f"a table ({file.suffix}), which needs a source of its own")
+        yield document
+        return
     if kind == "jsonl":
         from bedplate.data.reading.jsonl import read_jsonl
 
@@ -62,11 +51,11 @@ def _read(source: Source, piece: Piece, file: SourceFile, limits: Limits) -> Ite
         from bedplate.data.reading.parquet import read_parquet
 
         groups = None if piece.stop is None else (piece.start, piece.stop)
-        yield from read_parquet(source, file, limits, groups, piece.before)
+        yield from read_parquet(source, file, limits, groups, piece.before, piece.rows)
     elif kind == "corpus":
         from bedplate.data.reading.corpus import read_corpus_part
 
-        yield from read_corpus_part(file, None if piece.stop is None else (piece.start, piece.stop))
+        yield from read_corpus_part(file, None if piece.stop is None else (piece.start, piece.stop), piece.rows)
     elif kind == "arrow":
         from bedplate.data.reading.parquet import read_arrow
 

@@ -21,7 +21,7 @@ def read_html(file: SourceFile, limits: Limits) -> Document:
     if isinstance(data, Document):
         return data
     document = Document(file.name, None, bytes=file.bytes, content_type="text/html")
-    if file.name.lower().endswith(".gz"):
+    if file.gzipped:
         try:
             data = inflated(data, limits.largest, 31)
         except TooLargeError:

@@ -51,7 +51,7 @@ def read_jsonl(
 
 
 def _unzipped(file: SourceFile, stream: BinaryIO) -> BinaryIO:
-    return cast(BinaryIO, gzip.GzipFile(fileobj=stream)) if file.name.lower().endswith(".gz") else stream
+    return cast(BinaryIO, gzip.GzipFile(fileobj=stream)) if file.gzipped else stream
 
 
 def _parse_line(

@@ -10,37 +10,47 @@ from typing import Any
 
 from bedplate.data.documents import Document
 from bedplate.data.reading.files import SourceFile
+from bedplate.data.reading.guard import guarded, mended
+from bedplate.data.reading.json_size import LARGEST_JSON, check_json
 from bedplate.data.reading.limits import Limits
 from bedplate.data.reading.markdown import first_heading
 from bedplate.data.reading.text import load
 
+# HTML and Markdown have no further levels of headings.
+_LOWEST = 6
 _LANGUAGE = re.compile(r"[\w.+#-]{1,40}")
 
 
 def read_notebook(file: SourceFile, limits: Limits, *, outputs: bool = False) -> Document:
     """The notebook's text; failed where it isn't a notebook. `outputs`: with the text that its cells put out.
 
-    Pictures in the outputs are most of a notebook's bytes, so that it is the container's limit that holds. Raises
-    OSError.
+    Pictures in the outputs are most of a notebook's bytes, so that it may have more than a document has. Raises OSError.
     """
-    data = load(file, min(limits.container, 16 * limits.largest))
+    data = load(file, min(limits.container, LARGEST_JSON))
     if isinstance(data, Document):
         return data
     document = Document(file.name, None, bytes=len(data), record_sha256=hashlib.sha256(data).hexdigest())
-    try:
-        notebook = json.loads(data)
-        if not isinstance(notebook, dict):
-            raise ValueError("no JSON object")
-        cells = _cells(notebook)
-        language = _language(notebook)
-        document.text = "\n\n".join(text for cell in cells for text in _cell(cell, language, outputs=outputs))
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        document.fail("read", "damaged_file", f"not a notebook: {error}"[:300])
-        return document
+    with guarded(document):
+        if (problem := check_json(data)) is not None:
+            document.drop("read", "too_large", problem)
+            return document
+        try:
+            _fill(document, json.loads(data), outputs=outputs)
+        except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
+            document.text = None
+            document.fail("read", "damaged_file", mended(f"not a notebook: {error}"[:300]))
+    return document
+
+
+def _fill(document: Document, notebook: object, *, outputs: bool) -> None:
+    if not isinstance(notebook, dict):
+        raise ValueError("no JSON object")
+    cells = _cells(notebook)
+    language = _language(notebook)
+    document.text = mended("\n\n".join(text for cell in cells for text in _cell(cell, language, outputs=outputs)))
     document.metadata["cells"] = len(cells)
     document.metadata["kernel_language"] = language
     document.title = first_heading(document.text)
-    return document
 
 
 def _cells(notebook: dict[str, Any]) -> list[dict[str, Any]]:
@@ -49,7 +59,7 @@ def _cells(notebook: dict[str, Any]) -> list[dict[str, Any]]:
     if "cells" in notebook:
         cells: list[dict[str, Any]] = notebook["cells"]
     else:
-        cells = [cell for sheet in notebook["worksheets"] for cell in sheet["cells"]]
+        cells = [cell for sheet in notebook["worksheets"] for cell in sheet.get("cells", [])]
     if not isinstance(cells, list):
         raise ValueError("its cells are no list")
     return cells
@@ -76,7 +86,8 @@ def _cell(cell: dict[str, Any], language: str, *, outputs: bool) -> Iterator[str
                 if shown.strip():
                     yield _fenced(shown, "")
     elif kind == "heading":  # nbformat 3
-        yield "#" * int(cell.get("level", 1)) + " " + text
+        level = cell.get("level", 1)
+        yield "#" * (min(max(level, 1), _LOWEST) if isinstance(level, int) else 1) + " " + text
     elif kind == "markdown" and text.strip():
         yield text
 

@@ -18,10 +18,15 @@ _BATCH = 256
 
 
 def read_parquet(
-    source: Source, file: SourceFile, limits: Limits, groups: tuple[int, int] | None = None, before: int = 0
+    source: Source,
+    file: SourceFile,
+    limits: Limits,
+    groups: tuple[int, int] | None = None,
+    before: int = 0,
+    rows: tuple[int, int] | None = None,
 ) -> Iterator[Document | Failure]:
-    """The rows of row groups [first, last), or of all; `before` rows come before the first. A file that is damaged, or
-    lacks a column that the source names, is a Failure."""
+    """The rows of row groups [first, last), or of all; of these only rows [first, last), where they are given. `before`
+    rows come before the first. A file that is damaged, or lacks a column that the source names, is a Failure."""
     try:
         parquet = open_parquet(file)
     except InputError as error:
@@ -35,7 +40,23 @@ def read_parquet(
     columns = list(dict.fromkeys(named_fields(source).values()))
     wanted = list(range(*groups)) if groups is not None else None
     batches = parquet.iter_batches(batch_size=_BATCH, columns=columns, row_groups=wanted)
-    yield from _rows(source, file, limits, batches, before)
+    yield from _rows(source, file, limits, within(batches, rows), before)
+
+
+def within(batches: Iterator[Any], rows: tuple[int, int] | None) -> Iterator[Any]:
+    """Record batches of those rows that have the numbers [first, last), or of all. Parquet can't be entered but where
+    a row group begins."""
+    if rows is None:
+        yield from batches
+        return
+    (first, last), at = rows, 0
+    for batch in batches:
+        begin, end = max(first - at, 0), min(last - at, batch.num_rows)
+        if begin < end:
+            yield batch.slice(begin, end - begin)
+        at += batch.num_rows
+        if at >= last:
+            return
 
 
 def read_arrow(source: Source, file: SourceFile, limits: Limits) -> Iterator[Document | Failure]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from bedplate.data.documents import Document
+from bedplate.data.reading.guard import charset_known
 from bedplate.data.reading.limits import Limits
 
 _MARKUP = re.compile(r"text/html|application/(xhtml\+xml|vnd\.wap\.xhtml\+xml)")
@@ -50,7 +51,7 @@ def plain_text(data: bytes, content_type: str | None) -> str | None:
     """Text in the encoding that is declared, or UTF-8; None where it is in neither."""
     for encoding in (charset(content_type), "utf-8-sig"):
         try:
-            if encoding is not None:
+            if encoding is not None and charset_known(encoding):
                 return data.decode(encoding)
         except (LookupError, UnicodeError, ValueError):
             pass

@@ -9,7 +9,10 @@ from typing import Any
 from bedplate.data.documents import Document
 from bedplate.data.extra import require
 from bedplate.data.reading.files import SourceFile
+from bedplate.data.reading.guard import guarded, mended
 from bedplate.data.reading.limits import Limits
+from bedplate.data.reading.pdf_child import MEMORY
+from bedplate.data.reading.pdf_process import SECONDS, PdfDied, pdf_process
 from bedplate.data.reading.text import load
 
 _DATE = re.compile(r"(?:D:)?(\d{4})(\d\d)?(\d\d)?(?:(\d\d)(\d\d)(\d\d)?)?(Z|[+-]00'?00'?)?")
@@ -27,28 +30,36 @@ def read_pdf(file: SourceFile, limits: Limits) -> Document:
     return document
 
 
-def take_pdf(document: Document, data: bytes, limits: Limits) -> None:
-    """Give the document the PDF's text, title and date; drop it without text, fail it where it is damaged."""
-    pdfium = require("pypdfium2", "a PDF file")
+def take_pdf(document: Document, data: bytes, limits: Limits, *, seconds: float = SECONDS) -> None:
+    """Give the document the PDF's text, title and date; drop it without text, fail it where it is damaged, or where it
+    asks for more memory or time than it is worth. Raises UserError where pypdfium2 is missing."""
+    require("pypdfium2", "a PDF file")
     document.content_type = "application/pdf"
-    try:
-        pdf = pdfium.PdfDocument(data)
-    except pdfium.PdfiumError as error:
-        if "password" in str(error).lower():
+    with guarded(document):
+        try:
+            _fill(document, pdf_process().read(data, limits, seconds), limits)
+        except PdfDied as error:
+            document.fail("read", "reader_died", str(error))
+
+
+def _fill(document: Document, found: dict[str, Any], limits: Limits) -> None:
+    match found.get("error"):
+        case None:
+            _take(document, found, limits)
+        case "encrypted":
             document.drop("read", "encrypted", "it asks for a password")
-        else:
-            document.fail("read", "damaged_file", f"not a whole PDF: {error}")
-        return
-    try:
-        _fill(document, pdf, pdfium.PdfiumError, limits)
-    finally:
-        pdf.close()
+        case "too_large":
+            document.drop("read", "too_large", f"it takes more than {MEMORY >> 20:,} MB to read")
+        case "damaged_file":
+            document.fail("read", "damaged_file", f"not a whole PDF: {found['words']}"[:300])
+        case _:
+            document.fail("read", "reader_error", mended(found["words"]))
 
 
-def _fill(document: Document, pdf: Any, error_type: type[Exception], limits: Limits) -> None:
-    pages = len(pdf)
+def _take(document: Document, found: dict[str, Any], limits: Limits) -> None:
+    pages, damaged = found["pages"], found["damaged"]
     document.metadata["pages"] = pages
-    said = {key: _HYPHEN.sub("", value).replace("\0", "").strip() for key, value in pdf.get_metadata_dict().items()}
+    said = {key: mended(_HYPHEN.sub("", value)).replace("\0", "").strip() for key, value in found["said"].items()}
     document.title = said.get("Title") or None
     document.date = _iso(said.get("CreationDate", ""))
     for key in ("Author", "Subject", "Keywords"):
@@ -57,19 +68,11 @@ def _fill(document: Document, pdf: Any, error_type: type[Exception], limits: Lim
     if pages > limits.pages:
         document.drop("read", "too_large", f"{pages:,} pages")
         return
-    texts, size, damaged = [], 0, []
-    for number in range(pages):
-        try:
-            text = _page(pdf, number)
-        except error_type:
-            damaged.append(number + 1)
-            continue
-        size += len(text)
-        if size > limits.largest:
-            document.drop("read", "too_large", f"more than {limits.largest:,} characters by page {number + 1}")
-            return
-        if text.strip():
-            texts.append(text.strip())
+    if found["too_long"] is not None:
+        what = f"more than {limits.largest:,} characters by page {found['too_long']}"
+        document.drop("read", "too_large", what)
+        return
+    texts = [text for page in found["texts"] if (text := _cleaned(page))]
     if damaged:
         document.metadata["damaged_pages"] = damaged[:100]
     if texts:
@@ -80,17 +83,8 @@ def _fill(document: Document, pdf: Any, error_type: type[Exception], limits: Lim
         document.drop("read", "no_text", f"{pages} pages without a text layer")
 
 
-def _page(pdf: Any, number: int) -> str:
-    page = pdf[number]
-    try:
-        layer = page.get_textpage()
-        try:
-            text: str = layer.get_text_range(errors="replace")
-        finally:
-            layer.close()
-    finally:
-        page.close()
-    return _HYPHEN.sub("", text).replace("\r\n", "\n").replace("\0", "")
+def _cleaned(page: str) -> str:
+    return mended(_HYPHEN.sub("", page)).replace("\r\n", "\n").replace("\0", "").strip()
 
 
 def _iso(stamp: str) -> str | None:

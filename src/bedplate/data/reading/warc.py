@@ -41,7 +41,7 @@ def read_warc(file: SourceFile, limits: Limits) -> Iterator[Document | Failure]:
 
 def _documents(stream: BinaryIO, file: SourceFile, limits: Limits, longest: int) -> Iterator[Document | Failure]:
     seen = SiteFilesSeen()
-    found = records(stream, longest, called_gzip=file.name.lower().endswith(".gz"))
+    found = records(stream, longest, called_gzip=file.gzipped)
     for number, record in enumerate(found, 1):
         name = f"{file.name}#{number}"
         if isinstance(record, Gap):

@@ -7,7 +7,7 @@ from typing import Literal
 
 from bedplate.data.documents import Document
 from bedplate.data.extract.source_code import is_source_code
-from bedplate.data.rights.license_text import header_notice, is_license_file, license_of, spdx_tag
+from bedplate.data.rights.license_text import header_notice, header_refuses, is_license_file, license_of, spdx_tag
 from bedplate.data.rights.page_signals import PageSignals
 from bedplate.data.rights.spdx import UNKNOWN, canonical, parse
 
@@ -27,10 +27,13 @@ def find_license(document: Document, signals: PageSignals) -> Found:
     """The licence that the document itself shows, before the one of its project, before what its record or source
     declares. Of several licences of one page each holds for some of it: they are joined by AND.
 
+    Of a source file whose head says that it is proprietary, or has a tag that isn't understood, nothing is known.
     `metadata["license_file"]` is what a reader knows of the project: the text of its LICENSE file, or an identifier.
     """
     declared = document.license if document.license and document.license.lower() != UNKNOWN else None
     declared = canonical(declared) or declared
+    if is_source_code(document) and (refusal := header_refuses(document.text or "")) is not None:
+        return Found(None, None, refusal + (f", declared {declared}" if declared else ""))
     license, evidence = _shown(document, signals)
     if license is None:
         return Found(declared, "declared" if declared else None)

@@ -9,12 +9,14 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from bedplate.data.rights.comments import comments_of
 from bedplate.data.rights.spdx import canonical
 
-_HEADER = 6000
-_TEXT = 40_000
-_SPDX = re.compile(r"SPDX-License-Identifier:[ \t]*([A-Za-z0-9.+:() -]{2,200})")
+_TEXT = 100_000
+_SPDX = re.compile(r"^\W{0,12}(?:rem\b|dnl\b)?\W{0,4}SPDX-License-Identifier:[ \t]*(.{0,300})", re.MULTILINE | re.IGNORECASE)
+_AFTER_TAG = re.compile(r"\s*(?:\*/|-->|--%>|\*\)|-\}|#\}|\]\]|#>|\"\"\"|\'\'\'|\*+)?\s*$")
 _FILE = re.compile(r"(?:un)?licen[cs]e|copying|(?:(?:un)?licen[cs]e|copying)[._-][a-z0-9._-]{1,40}", re.IGNORECASE)
+_OF_OTHERS = re.compile(r"3rd|third|part(?:y|ies)|vendor|bundle|dependenc|notice|template|header", re.IGNORECASE)
 _NOT_LICENSE_FILES = (".py", ".js", ".ts", ".c", ".h", ".go", ".rs", ".java", ".cpp", ".cc", ".rb", ".json", ".html")
 
 
@@ -22,6 +24,8 @@ class _Mark(NamedTuple):
     name: str
     phrases: tuple[str, ...]
     without: tuple[str, ...] = ()
+    length: int = 300
+    """How many words the licence has, about."""
 
 
 _MIT_GRANT = (
@@ -48,31 +52,33 @@ _GRANTS = (
 """Short enough to stand in a source file's header as a whole."""
 
 _TEXTS = (
-    _Mark("AGPL-3.0-only", ("gnu affero general public license version 3 19 november 2007",)),
-    _Mark("LGPL-3.0-only", ("gnu lesser general public license version 3 29 june 2007",)),
-    _Mark("LGPL-2.1-only", ("gnu lesser general public license version 2 1 february 1999",)),
-    _Mark("LGPL-2.0-only", ("gnu library general public license version 2 june 1991",)),
-    _Mark("GPL-3.0-only", ("gnu general public license version 3 29 june 2007",)),
-    _Mark("GPL-2.0-only", ("gnu general public license version 2 june 1991",)),
-    _Mark("GFDL-1.3-only", ("gnu free documentation license version 1 3 3 november 2008",)),
-    _Mark("GFDL-1.2-only", ("gnu free documentation license version 1 2 november 2002",)),
-    _Mark("Apache-2.0", ("apache license version 2 0 january 2004",)),
-    _Mark("MPL-2.0", ("mozilla public license version 2 0 1 definitions",)),
+    _Mark("AGPL-3.0-only", ("gnu affero general public license version 3 19 november 2007",), length=5600),
+    _Mark("LGPL-3.0-only", ("gnu lesser general public license version 3 29 june 2007",), length=1250),
+    _Mark("LGPL-2.1-only", ("gnu lesser general public license version 2 1 february 1999",), length=4420),
+    _Mark("LGPL-2.0-only", ("gnu library general public license version 2 june 1991",), length=4220),
+    _Mark("GPL-3.0-only", ("gnu general public license version 3 29 june 2007",), length=5700),
+    _Mark("GPL-2.0-only", ("gnu general public license version 2 june 1991",), length=2990),
+    _Mark("GFDL-1.3-only", ("gnu free documentation license version 1 3 3 november 2008",), length=3750),
+    _Mark("GFDL-1.2-only", ("gnu free documentation license version 1 2 november 2002",), length=3330),
+    _Mark("Apache-2.0", ("apache license version 2 0 january 2004",), length=1610),
+    _Mark("MPL-2.0", ("mozilla public license version 2 0 1 definitions",), length=2430),
     _Mark(
-        "MPL-2.0", ("mozilla public license version 2 0", "covered software is provided under this license on an as is")
+        "MPL-2.0",
+        ("mozilla public license version 2 0", "covered software is provided under this license on an as is"),
+        length=2430,
     ),
-    _Mark("MPL-1.1", ("mozilla public license version 1 1",)),
-    _Mark("EPL-2.0", ("eclipse public license v 2 0 the accompanying program",)),
-    _Mark("EPL-1.0", ("eclipse public license v 1 0 the accompanying program",)),
-    _Mark("CDDL-1.0", ("common development and distribution license cddl version 1 0",)),
-    _Mark("EUPL-1.2", ("european union public licence v 1 2",)),
-    _Mark("Artistic-2.0", ("the artistic license 2 0",)),
-    _Mark("BSL-1.0", ("boost software license version 1 0", "machine executable object code")),
-    _Mark("OFL-1.1", ("sil open font license version 1 1",)),
-    _Mark("PSF-2.0", ("python software foundation license version 2",)),
-    _Mark("CC0-1.0", ("cc0 1 0 universal",)),
+    _Mark("MPL-1.1", ("mozilla public license version 1 1",), length=3790),
+    _Mark("EPL-2.0", ("eclipse public license v 2 0 the accompanying program",), length=2300),
+    _Mark("EPL-1.0", ("eclipse public license v 1 0 the accompanying program",), length=1700),
+    _Mark("CDDL-1.0", ("common development and distribution license cddl version 1 0",), length=2300),
+    _Mark("EUPL-1.2", ("european union public licence v 1 2",), length=2300),
+    _Mark("Artistic-2.0", ("the artistic license 2 0",), length=1500),
+    _Mark("BSL-1.0", ("boost software license version 1 0", "machine executable object code"), length=230),
+    _Mark("OFL-1.1", ("sil open font license version 1 1",), length=680),
+    _Mark("PSF-2.0", ("python software foundation license version 2",), length=430),
+    _Mark("CC0-1.0", ("cc0 1 0 universal",), length=1090),
     *(
-        _Mark(f"CC-{kind}-{version}", (f"creative commons {words} {version.replace('.', ' ')} international",))
+        _Mark(f"CC-{kind}-{version}", (f"creative commons {words} {version.replace('.', ' ')} international",), length=2900)
         for kind, words in (
             ("BY-NC-SA", "attribution noncommercial sharealike"),
             ("BY-NC-ND", "attribution noncommercial noderivatives"),
@@ -100,6 +106,30 @@ _NOTICES = (
     _Mark("MIT", ("opensource org licenses mit license",)),
     _Mark("PSF-2.0", ("licensed to psf under a contributor agreement",)),
 )
+_LONGEST_PREAMBLE = 300
+"""Words before a licence in its file: copyright lines, what the project is."""
+_FORBIDS_NOTICE = re.compile(
+    r"\b(?:proprietary|confidential|commons clause|non ?commercial|"
+    r"(?:not|never) (?:be )?(?:licensed|released|distributed|published|available|covered|made available|under|subject)|"
+    r"(?:may|must|shall|do|can) ?not (?:be )?(?:copy|copied|distribute[d]?|redistribute[d]?|use this|share[d]?)|"
+    r"unauthori[sz]ed (?:copying|use|distribution)|trade secrets?)\b"
+)
+_OF_A_PART = re.compile(
+    r"(?<!substantial )\bportions\b|\bparts? (?:of|are|is|from|based|taken|adapted|copyright)\b|"
+    r"\b(?:third|3rd) part(?:y|ies)\b|\b(?:bundled?|bundles|embeds|vendored)\b"
+)
+_RESTRICTS = re.compile(
+    r"\b(?:commons clause|non ?commercial|proprietary|confidential|eula|end user licen[sc]e|trade secrets?|"
+    r"(?:third|3rd) part(?:y|ies) (?:software |component |components |library |open source )?(?:notices?|licen[sc]es?)|"
+    r"(?:may|must|shall|can|will) ?not (?:be )?(?:copy|copied|distribute[d]?|redistribute[d]?|modify|sell|resell|"
+    r"sublicense|reproduce[d]?)|does not grant (?:to )?you|"
+    r"(?:not|only) for (?:any )?(?:commercial|evaluation|personal|academic|research|educational)|"
+    r"(?:academic|research|educational|evaluation|personal|internal) (?:use|purposes?) only|"
+    r"commercial (?:use|licen[sc]e)s? (?:is|are|requires?|must|may)|additional (?:restrictions?|conditions?)|"
+    r"(?:not|never) (?:be )?(?:licensed|released|published|available|made available))\b"
+)
+"""Words that take back what the open licences that are known here allow."""
+
 _GNU = (
     ("AGPL", ("gnu affero general public license", "gnu agpl")),
     ("LGPL", ("gnu lesser general public license", "gnu library general public license", "gnu lgpl")),
@@ -109,32 +139,75 @@ _GNU_VERSION = re.compile(r"(?:version|v|gpl) ?([123])(?: (0|1)\b)?")
 
 
 def spdx_tag(text: str) -> str | None:
-    """The expression of the SPDX-License-Identifier in the header of a source file; None where there is no valid one.
-    Several tags hold together."""
-    tags = [canonical(tag.strip().removesuffix("*").strip()) for tag in _SPDX.findall(text[:_HEADER])]
+    """The expression of the SPDX-License-Identifier in the comments at the head of a source file; None where there is
+    none, or one of several isn't valid. Several tags hold together."""
+    tags = [canonical(tag) for tag in _tags(text)]
     found = [tag for tag in dict.fromkeys(tags) if tag]
-    if len(found) > 1:
+    if len(found) > 1 and None not in tags:
         return canonical(" AND ".join(f"({tag})" for tag in found))
-    return found[0] if found else None
+    return found[0] if len(found) == 1 and None not in tags else None
 
 
 def header_notice(text: str) -> str | None:
-    """The licence that the notice in the header of a source file names or spells out, or None."""
-    words = _words(text[:_HEADER])
+    """The licence that the notice in the comments at the head of a source file names or spells out, or None. A notice
+    that speaks of portions, or of what others wrote, names no licence of the file."""
+    words = _words(comments_of(text))
+    if _FORBIDS_NOTICE.search(words) or _OF_A_PART.search(words):
+        return None
     return _gnu_notice(words) or _first(_NOTICES, words) or _first(_GRANTS, words)
+
+
+def header_refuses(text: str) -> str | None:
+    """What in a file's head forbids to take it for what its project is under: "proprietary", or a tag that isn't
+    understood. None where there is no such thing."""
+    if (tag := next((tag for tag in _tags(text) if canonical(tag) is None), None)) is not None:
+        return f"SPDX-License-Identifier: {tag[:100]}"
+    if _tags(text):
+        return None
+    found = _FORBIDS_NOTICE.search(_words(comments_of(text)))
+    return None if found is None else f"its head says: {found[0].strip()}"
 
 
 def license_of(text: str) -> str | None:
     """The identifier of the licence that a LICENSE or COPYING file holds, or None. The GNU licences alone don't say
-    whether later versions will do: then it is that version only."""
+    whether later versions will do: then it is that version only.
+
+    None too where the licence is the lesser part of the file, or words beside it restrict what it allows, as those of
+    the Commons Clause do.
+    """
     words = _words(text[:_TEXT])
-    return _first(_TEXTS, words) or _first(_GRANTS, words) or _first(_NOTICES, words)
+    if len(text) > _TEXT:
+        return None
+    for marks, whole in ((_TEXTS, False), (_GRANTS, True), (_NOTICES, True)):
+        if (mark := _mark(marks, words)) is not None:
+            return mark.name if _is_most_of(mark, words, whole) else None
+    return None
+
+
+def _is_most_of(mark: _Mark, words: str, whole: bool) -> bool:
+    """whole: look for restrictions among the licence's own words as well, of which it has none."""
+    at = min(words.find(phrase) for phrase in mark.phrases)
+    before = words[:at].split()
+    after = words[at:].split()
+    outside = [*before, *after[mark.length :]]
+    if len(before) > _LONGEST_PREAMBLE or len(outside) > max(mark.length, _LONGEST_PREAMBLE):
+        return False
+    # Where most of its words are missing it is an extract, beside whatever else.
+    looked_at = words if whole or len(after) < mark.length / 2 else " ".join(outside)
+    return _RESTRICTS.search(looked_at.replace("commercial or non commercial", "")) is None
+
+
+def _tags(text: str) -> list[str]:
+    return [_AFTER_TAG.sub("", tag) for tag in _SPDX.findall(comments_of(text))]
 
 
 def is_license_file(name: str) -> bool:
-    """Whether a file of that name holds a licence: LICENSE, LICENSE.txt, LICENSE-MIT, COPYING.LESSER."""
+    """Whether a file of that name holds a licence: LICENSE, LICENSE.txt, LICENSE-MIT, COPYING.LESSER; not that
+    of what it brings along, LICENSE-THIRD-PARTY."""
     base = name.rpartition("/")[2].partition("#")[0]
-    return bool(_FILE.fullmatch(base)) and not base.lower().endswith(_NOT_LICENSE_FILES)
+    if not _FILE.fullmatch(base) or base.lower().endswith(_NOT_LICENSE_FILES):
+        return False
+    return _OF_OTHERS.search(base) is None
 
 
 def _gnu_notice(words: str) -> str | None:
@@ -155,9 +228,14 @@ def _gnu_notice(words: str) -> str | None:
 
 
 def _first(marks: tuple[_Mark, ...], words: str) -> str | None:
+    mark = _mark(marks, words)
+    return None if mark is None else mark.name
+
+
+def _mark(marks: tuple[_Mark, ...], words: str) -> _Mark | None:
     return next(
         (
-            mark.name
+            mark
             for mark in marks
             if all(phrase in words for phrase in mark.phrases) and not any(phrase in words for phrase in mark.without)
         ),
