@@ -10,13 +10,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bedplate.data.curation.record_id import record_id
 from bedplate.data.curation.shards import Shards
 from bedplate.data.deduplicate import ids, index
 from bedplate.data.deduplicate import runs as sorted_runs
 from bedplate.data.engine.tasks import task_folder
 from bedplate.errors import InputError
 
-SCHEMA = pa.schema(dict.fromkeys(("text", "id", "label", "metadata", "status"), pa.string()))
+SCHEMA = pa.schema(dict.fromkeys(("text", "id", "label", "metadata", "record_id", "status"), pa.string()))
 
 
 def shards_of(folder, rows, per_shard):
@@ -24,7 +25,7 @@ def shards_of(folder, rows, per_shard):
     for first in range(0, max(1, len(rows)), per_shard):
         table = [
             {"text": "t", "id": f"{number:024x}" if status == "kept" else None, "label": label, "status": status,
-             "metadata": None if own is None else json.dumps({"id": own})}
+             "metadata": None if own is None else json.dumps({"id": own}), "record_id": record_id({"id": own})}
             for number, (label, own, status) in enumerate(rows[first : first + per_shard], first + 1)
         ]  # fmt: skip
         task_folder(folder, count).mkdir(parents=True)

@@ -133,6 +133,73 @@ def test_secrets_by_their_place():
     assert mask(cut, SCANNER.find(cut)) == "<SECRET>"
 
 
+def masked(text: str) -> str:
+    return mask(text, SCANNER.find(text))
+
+
+@pytest.mark.parametrize(
+    ("written", "left"),
+    [
+        ("john@corp.com--", "<EMAIL>--"), ("jane@corp.com(work)", "<EMAIL>(work)"), ("bob@corp.com_x", "<EMAIL>_x"),
+        ("bob@corp.com-2024", "<EMAIL>-2024"), ("max@müller.de", "<EMAIL>"), ("jose@correo.españa", "<EMAIL>"),
+        ("用户@例子.中国", "<EMAIL>"), ("mail@пример.рф", "<EMAIL>"),
+        ("メール：john@corp.comまで", "メール：<EMAIL>まで"), ("mailto:john%40corp.com", "mailto:<EMAIL>"),
+        ("john.doe＠corp.com", "<EMAIL>"), ("john\u200b@corp.com", "<EMAIL>"),
+        ("?q=a%3Djohn%40corp.com&x", "?q=a%3D<EMAIL>&x"), ("john&#64;corp.com", "<EMAIL>"),
+        ("john@corp.com@evil.com", "<EMAIL>"), ("a/jane.doe@corp.com.txt", "a/<EMAIL>.txt"),
+        ("john (dot) doe (at) corp (dot) com", "<EMAIL>"),
+    ],
+)  # fmt: skip
+def test_forms_of_addresses(written, left):
+    assert masked(f"see {written} end") == f"see {left} end"
+
+
+@pytest.mark.parametrize(
+    "text", ["y = a@b.dot(c)", "x@self.weight_of", "z = q@k.to(device)", "x@self.weight-1", "a@b.T", "me@x.example-2"]
+)
+def test_products_of_matrices_are_no_addresses(text):
+    assert masked(text) == text
+
+
+@pytest.mark.parametrize("size", [1_000, 20_000, 100_000])
+@pytest.mark.parametrize("end", ["\n", "\\n"])
+def test_a_private_key_goes_whole(size, end):
+    lines = [("MIIEvQIBADANBgkqhkiG9w0BAQEFAASCA1b2"[n % 20 :] + "A1b2C3d4" * 8)[:64] for n in range(size // 64)]
+    key = end.join(["-----BEGIN RSA PRIVATE KEY-----", *lines, "AbC=", "-----END RSA PRIVATE KEY-----"])
+    assert masked(f'a "{key}" and then some words') == 'a "<SECRET>" and then some words'
+    cut = key.removesuffix("-----END RSA PRIVATE KEY-----").rstrip()
+    assert masked(cut) in ("<SECRET>", f"<SECRET>{end}AbC=")  # what is short is told from a word by what follows
+
+
+@pytest.mark.parametrize(
+    ("text", "left", "kinds"),
+    [
+        ("4111 1111 1111 1111-john.doe@corp.com", "<PAYMENT_CARD><EMAIL>", ["card", "email"]),
+        ("john.doe@corp.com-john.doe@corp.com", "<EMAIL>", ["email"]),
+        ("+49 151 12345678-john.doe@corp.com", "<PHONE><EMAIL>", ["phone", "email"]),
+        ("4111 1111 1111 1111:2a00:1450:4001:81b::200e", "<PAYMENT_CARD><IP_ADDRESS>", ["card", "ip"]),
+    ],
+)
+def test_of_findings_that_overlap_nothing_is_left(text, left, kinds):
+    assert masked(f"see {text} end") == f"see {left} end"
+    assert [span.kind for span in SCANNER.find(f"see {text} end")] == kinds
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 40), st.integers(1, 20), st.sampled_from(KINDS), st.sampled_from("ab")), max_size=12
+    )
+)
+def test_what_stands_covers_all_and_overlaps_nothing(drawn):
+    spans = [Span(start, start + length, kind, rule) for start, length, kind, rule in drawn]
+    found = resolve(spans, "x" * 60)
+    assert all(a.end <= b.start for a, b in pairwise(found))
+    assert {at for s in found for at in range(s.start, s.end)} == {at for s in spans for at in range(s.start, s.end)}
+    assert resolve(reversed(spans), "x" * 60) == found
+    assert {span.kind for span in found} <= {span.kind for span in spans}
+
+
 def test_private_addresses_when_asked():
     found = Scanner(["ip"], private=True).find("10.11.12.13, fe80::1ff:fe23:4567:890a")
     assert [span.rule for span in found] == ["IPv4", "IPv6"]

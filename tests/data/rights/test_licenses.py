@@ -149,7 +149,7 @@ def test_spdx_tags(text, name):
             "LGPL-2.1-only",
         ),
         ("// This Source Code Form is subject to the terms of the Mozilla Public\n// License, v. 2.0.", "MPL-2.0"),
-        ("# " + MIT % NOTICE, "MIT"),
+        ("# " + (MIT % NOTICE).replace("\n", "\n# "), "MIT"),
         ("# Licensed to PSF under a Contributor Agreement.", "PSF-2.0"),
         ("# Copyright 2020 Someone", None),
         ("# how the GNU General Public License differs from others", None),

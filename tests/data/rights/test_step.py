@@ -18,7 +18,8 @@ from bedplate.data.rights.config import RightsConfig
 from bedplate.data.rights.hosts import domain_of, host_of
 from bedplate.data.rights.page_signals import page_signals
 from bedplate.data.rights.step import step
-from bedplate.data.rights.takedown import Takedown, normal_url
+from bedplate.data.rights.entries import normal_url
+from bedplate.data.rights.takedown import Takedown
 from bedplate.errors import InputError
 
 
@@ -40,7 +41,7 @@ def judged(document: Document, **config) -> Document:
         ("", {"x-robots-tag": "noindex, gptbot: nofollow, noai"}, "x-robots-tag:noai"),
         ('<meta name="tdm-reservation" content="1">', {}, "tdm-reservation"),
         ("", {"tdm-reservation": "1"}, "tdm-reservation"),
-        ('<meta name="tdm-reservation" content="0">', {"tdm-reservation": "1"}, None),
+        ('<meta name="tdm-reservation" content="0">', {"tdm-reservation": "1"}, "tdm-reservation"),
         ("", {"content-usage": "train-ai=n"}, "content-usage"),
         ("", {"content-usage": "train-ai=y"}, None),
     ],
@@ -124,7 +125,7 @@ def test_every_way_to_match(line):
 @pytest.mark.parametrize(
     "line",
     [
-        *("url=https://example.org/a", "url=https://example.org/a/*", "domain=ample.org", "owner=Jane"),
+        *("url=https://example.org/a", "url=https://example.org/a/b/*", "domain=ample.org", "owner=Jane"),
         *(f"sha256={'0' * 64}", f"id={'0' * 24}"),
     ],
 )

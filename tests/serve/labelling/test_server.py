@@ -10,6 +10,7 @@ import httpx2 as httpx
 import numpy as np
 import pytest
 
+from bedplate.data.corpus import CORPUS_SCHEMA, ParquetTable
 from bedplate.data.labels.documents import LabelledCorpus
 from bedplate.data.labels.record import standing
 from bedplate.data.labels.store import LabelFile
@@ -84,12 +85,21 @@ def test_who_has_no_token_or_comes_from_elsewhere_is_refused(page, tmp_path):
         ({"label": "great"}, "label"),
         ({"action": "skip"}, "label"),
         ({"seconds": "1"}, "seconds"),
+        ({"sha256": "f" * 64}, "sha256"),
+        ({"sha256": "f" * 1_900_000}, "sha256"),
+        ({"sha256": "\ud800"}, "sha256"),
+        ({"sha256": None}, "sha256"),
+        ({"id": "\ud800" * 100_000}, "id"),
+        ({"id": ["x"]}, "id"),
+        ({"action": ["label"]}, "action"),
+        ({"label": {"good": 1}}, "label"),
+        ({"seconds": True}, "seconds"),
     ],
 )
 def test_a_bad_label_is_refused(page, tmp_path, change, param):
     document = page.get("document", at=0)
     body = {"id": document["id"], "sha256": document["sha256"], "action": "label", "label": "good", "seconds": 1}
-    answer = page.http.post("/api/say", json=body | change)
+    answer = page.http.post("/api/say", content=json.dumps(body | change), headers={"Content-Type": "application/json"})
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
     assert page.http.get("/api/document", params={"at": 99}).status_code == 404
     assert not (tmp_path / "labels.jsonl").exists()
@@ -150,3 +160,35 @@ def test_a_broken_labels_file_is_told_at_once(labelled_corpus, tmp_path):
     (tmp_path / "labels.jsonl").write_text("nonsense\n")
     with pytest.raises(InputError, match="record 1: not a label"):
         label(labelled_corpus, tmp_path / "labels.jsonl", ["good", "bad"], "ann")
+
+
+def test_time_has_a_greatest_length_however_it_is_written(page, tmp_path):
+    document = page.get("document", at=0)
+    body = {"id": document["id"], "sha256": document["sha256"], "action": "label", "label": "good"}
+    for written in ("1" + "0" * 400, "1e300", "-5"):
+        content = json.dumps(body)[:-1] + f', "seconds": {written}}}'
+        answer = page.http.post("/api/say", content=content, headers={"Content-Type": "application/json"})
+        assert answer.status_code == 200
+    assert [r.seconds for r in LabelFile(tmp_path / "labels.jsonl").records()] == [86400, 86400, 0]
+    answer = page.http.post(
+        "/api/say", content=json.dumps(body)[:-1] + ', "seconds": 1e999}', headers={"Content-Type": "application/json"}
+    )
+    assert answer.status_code == 400
+
+
+def test_odd_documents_are_shown(labelling, tmp_path):
+    """Half a surrogate pair, a number too large, and metadata of a size and depth that nobody reads."""
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    odd = ['{"a": "\\ud83d", "\\udc00": 1}', '{"a": 1e999}', "[" * 900 + "]" * 900, '{"a": %s}' % ("1" * 5000)]
+    odd += [json.dumps({"a": "x" * 3_000_000}), "[" * 100_000]
+    with ParquetTable(folder, "part", CORPUS_SCHEMA | {"metadata": "string"}) as table:
+        for n, metadata in enumerate(odd):
+            sha256 = hashlib.sha256(str(n).encode()).hexdigest()
+            known = {"id": sha256[:24], "text": str(n), "sha256": sha256, "bytes": 1, "source": f"s{n}"}
+            table.add(dict.fromkeys(CORPUS_SCHEMA) | known | {"metadata": metadata, "title": "t" * 100_000})
+    with labelling(folder, tmp_path / "labels.jsonl", order="corpus") as page:
+        shown = [page.get("document", at=at) for at in range(len(odd))]
+        assert shown[0]["metadata"] == {"a": "?", "?": 1}
+        assert shown[1]["metadata"] == {"a": "inf"}
+        assert all(len(json.dumps(one)) < 30_000 for one in shown)

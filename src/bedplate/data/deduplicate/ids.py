@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from bedplate.data.corpus import ParquetTable
+from bedplate.data.curation.record_id import RECORD_ID
 from bedplate.data.curation.shards import VERDICTS, Decision, Shards
 from bedplate.data.deduplicate import index, verdicts
 from bedplate.data.deduplicate.facts import ID, RANK, ArrayWriter
@@ -20,14 +21,15 @@ from bedplate.data.engine.tasks import Run, Task, perform, task_folder
 from bedplate.errors import InputError, UserError
 
 REASON = "duplicate_id"
-SETTINGS: dict[str, Any] = {}
+SETTINGS: dict[str, Any] = {"by": RECORD_ID}
 """What an index of ids depends on."""
 _LONGEST = 200
 _VERDICT = {"row": "int32", "reason": "string", "detail": "string", "other": "string"}
 
 
 def run_it(shards: Shards, labels: Sequence[str], run: Run, *, earlier: Path | None = None) -> Decision:
-    """Drop every document whose id (`metadata["id"]`) a document before it in the same source has: `duplicate_id`.
+    """Drop every document whose own id a document before it in the same source has: `duplicate_id`. What is compared
+    is the id's hash (`record_id`): of ids that hold personal data only a mask is written.
 
     labels: the sources that have an `id_field`. A first one that another stage left out counts too, so that what is
     dropped depends on the sources alone. earlier: the index of a corpus that was there before. Memory: as `exact`.
@@ -65,11 +67,11 @@ def write_keys(arguments: dict[str, Any], folder: Path) -> dict[str, Any]:
     writer = RunWriter(folder, wide=True)
     names = ArrayWriter(folder / ID, (shards.rows(shard), 12), np.uint8)
     ArrayWriter(folder / RANK, (shards.rows(shard),), np.int64).close()  # all alike: the first of them stays
-    for numbers, batch in shards.read(shard, ["label", "metadata", "id"], alive=False):
+    for numbers, batch in shards.read(shard, ["label", RECORD_ID, "id"], alive=False):
         rows, keys, called = [], [], []
-        columns = (batch.column(name).to_pylist() for name in ("label", "metadata", "id"))
-        for row, label, metadata, name in zip(numbers.tolist(), *columns, strict=True):
-            if label in labels and (own := _id(metadata)) is not None:
+        columns = (batch.column(name).to_pylist() for name in ("label", RECORD_ID, "id"))
+        for row, label, own, name in zip(numbers.tolist(), *columns, strict=True):
+            if label in labels and own is not None:
                 rows.append(row)
                 key = f"{len(label)} {label}{own}".encode("utf-8", "surrogatepass")
                 keys.append(hashlib.blake2b(key, digest_size=16).digest())

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
 
+from bedplate.data.curation.record_id import RECORD_ID, record_id
+from bedplate.data.curation.step import Step
 from bedplate.data.documents import Document
 from bedplate.data.privacy.config import PrivacyConfig
 from bedplate.data.privacy.kinds import Span, mask, resolve
+from bedplate.data.privacy.masking import Masker
 from bedplate.data.privacy.scanner import Scanner
-
-_DEEPEST = 20
-"""Levels of metadata; what lies deeper is left out."""
 
 
 def step(config: PrivacyConfig) -> PrivacyStep:
     """The step. Raises UserError where Presidio is wanted and missing."""
     return PrivacyStep(config)
+
+
+def masker_of(steps: Iterable[Step]) -> Masker | None:
+    """What masks the rest of a row, by the privacy step among the steps; None where nothing is to be masked."""
+    return next((step.masker for step in steps if isinstance(step, PrivacyStep)), None)
 
 
 class PrivacyStep:
@@ -37,6 +41,7 @@ class PrivacyStep:
         self._masked = {kind for kind, action in self._wanted.items() if action in ("mask", "drop")}
         names = [*(f"personal_{kind}" for kind in self._wanted), "personal_data"]
         self.columns: Mapping[str, str] = dict.fromkeys(names, "int32")
+        self.masker = Masker(self._masked_prose, self._masked_name) if self._masked else None
 
     def __call__(self, documents: list[Document]) -> None:
         for document in documents:
@@ -54,13 +59,18 @@ class PrivacyStep:
                 rules = ", ".join(sorted({span.rule for span in spans if span.kind == kind}))
                 document.drop("privacy", f"personal_{kind}", f"{counts[kind]} ({rules})")
                 break
+        if self.masker is None:
+            return
         # Also of a dropped document: its title and metadata are still written.
         if document.text is not None:
             document.text = self._mask(text, spans)
         if document.title is not None:
-            document.title = self._mask(document.title, self.find(document.title))
+            document.title = self.masker.prose(document.title)
         if document.metadata:
-            document.metadata = self._mask_within(document.metadata, 0)
+            # Two people's ids may be one when masked: the raw ones are told apart by their hash.
+            if (own := record_id(document.metadata)) is not None:
+                document.columns[RECORD_ID] = own
+            document.metadata = self.masker.value(document.metadata)
 
     def find(self, text: str) -> list[Span]:
         """All findings of the kinds that are looked for, none overlapping another."""
@@ -71,13 +81,8 @@ class PrivacyStep:
         chosen = [span for span in spans if span.kind in self._masked]
         return mask(text, chosen) if chosen else text
 
-    def _mask_within(self, value: Any, depth: int) -> Any:
-        if isinstance(value, str):
-            return self._mask(value, self.find(value))
-        if depth == _DEEPEST:
-            return None
-        if isinstance(value, dict):
-            return {key: self._mask_within(item, depth + 1) for key, item in value.items()}
-        if isinstance(value, list | tuple):
-            return [self._mask_within(item, depth + 1) for item in value]
-        return value
+    def _masked_prose(self, text: str) -> str:
+        return self._mask(text, self.find(text))
+
+    def _masked_name(self, text: str) -> str:
+        return self._mask(text, self._scanner.find(text))

@@ -5,22 +5,29 @@ The document's text is the caption; its one image is the picture's path within t
 
 from __future__ import annotations
 
+import codecs
 import csv
 import hashlib
 import io
 import json
 import os
 import posixpath
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
 from bedplate.data.documents import Document, Failure
 from bedplate.data.reading.fields import describe, json_type
 from bedplate.data.reading.files import SourceFile, store
+from bedplate.data.reading.guard import mended
+from bedplate.data.reading.json_size import LARGEST_JSON, check_json
 from bedplate.data.reading.limits import Limits
 from bedplate.data.reading.text import load, read_whole
 from bedplate.data.source import Source
 
+_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+"""Those of `PICTURES`, of which alone parsers run over what somebody sent."""
+_MOST_FIELDS = 1000
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 
 
@@ -37,26 +44,39 @@ def read_captions(source: Source, file: SourceFile, limits: Limits) -> Iterator[
             folder.attach(document, picture, limits)
         yield document
         return
-    data = load(file, limits.container)
+    data = load(file, LARGEST_JSON if file.suffix == ".json" else limits.container)
     if isinstance(data, Document):
         yield data
         return
-    try:
-        rows = list(_rows(file, data))
-    except (ValueError, RecursionError, csv.Error) as error:
-        fix = "Repair the file: it takes objects, or a table with a header."
-        yield Failure(file.name, file.place, "damaged_file", f"can't be read: {error}"[:300], fix, bytes=file.bytes)
+    if file.suffix == ".json" and (problem := check_json(data)) is not None:
+        document = Document(file.name, None, bytes=file.bytes)
+        document.drop("read", "too_large", problem)
+        yield document
         return
-    for number, row in enumerate(rows, 1):
+    number, rows = 0, _rows(file, data)
+    while True:
+        try:
+            row = next(rows)
+        except StopIteration:
+            return
+        except (ValueError, TypeError, RecursionError, csv.Error) as error:
+            fix = "Repair the file: it takes objects, or a table with a header."
+            after = f" after row {number}" if number else ""
+            problem = mended(f"can't be read{after}: {error}"[:300])
+            yield Failure(file.name, file.place, "damaged_file", problem, fix, bytes=file.bytes)
+            return
+        number += 1
         yield _row(source, file, number, row, folder, limits)
 
 
 def _rows(file: SourceFile, data: bytes) -> Iterator[object]:
-    text = data.decode("utf-8-sig")
     if file.suffix == ".csv":
-        yield from csv.DictReader(io.StringIO(text, newline=""), strict=True)
+        table = csv.DictReader(io.TextIOWrapper(io.BytesIO(data), "utf-8-sig", newline=""), strict=True)
+        if len(table.fieldnames or ()) > _MOST_FIELDS:
+            raise ValueError(f"a header of more than {_MOST_FIELDS:,} fields")
+        yield from table
     elif file.suffix == ".json":
-        found = json.loads(text)
+        found = json.loads(data.decode("utf-8-sig"))
         if isinstance(found, dict):  # {"annotations": [...]}: the one list that it holds
             lists = [value for value in found.values() if isinstance(value, list)]
             if len(lists) != 1:
@@ -64,11 +84,11 @@ def _rows(file: SourceFile, data: bytes) -> Iterator[object]:
             found = lists[0]
         yield from found
     else:
-        for line in text.split("\n"):
+        for line in io.BytesIO(data.removeprefix(codecs.BOM_UTF8)):
             if line.strip():
                 try:
-                    yield json.loads(line)
-                except ValueError:
+                    yield json.loads(line.decode()) if check_json(line) is None else None
+                except (ValueError, RecursionError):
                     yield None
 
 
@@ -86,8 +106,8 @@ def _row(
             what = f"holds {json_type(row[field])}, not a string" if field in row else f"isn't there ({present} are)"
             document.fail("read", "missing_field", f'the field "{field}" {what}')
             return document
-    document.text = row[source.text_field]
-    document.bytes = len(document.text.encode("utf-8", "surrogatepass"))
+    document.text = mended(row[source.text_field])
+    document.bytes = len(document.text.encode())
     if document.bytes > limits.largest:
         document.text = None
         document.drop("read", "too_large", f"{document.bytes:,} bytes")
@@ -150,9 +170,11 @@ def _size(data: bytes) -> dict[str, object] | str:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            return {"width": image.width, "height": image.height, "format": (image.format or "").lower()}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+                return {"width": image.width, "height": image.height, "format": (image.format or "").lower()}
     except UnidentifiedImageError:
         return "no picture of a kind that is known"
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        return f"no picture that can be read ({error})"[:200]
+    except Exception as error:  # parsers of damaged headers raise what they like
+        return mended(f"no picture that can be read ({error})"[:200])

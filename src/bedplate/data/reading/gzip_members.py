@@ -10,6 +10,7 @@ import os
 import re
 import zlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import BinaryIO
 
 _BLOCK = 1 << 16
@@ -18,6 +19,19 @@ _START = 4096
 
 Begins = Callable[[bytes], bool]
 """Whether a record begins with these bytes."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a reader was. position: in what the file unpacks to. offset: that of the stream below. buffer: what was
+    unpacked beyond the position; inflater, raw, over: the state of the unpacking behind that."""
+
+    position: int
+    offset: int
+    buffer: bytes
+    inflater: zlib._Decompress | None
+    raw: bytes
+    over: bool
 
 
 class Plain:
@@ -35,6 +49,11 @@ class Plain:
     @property
     def offset(self) -> int:
         return self._end - len(self._buffer) + self._at
+
+    @property
+    def position(self) -> int:
+        """Where the next byte is in what the file unpacks to."""
+        return self.offset
 
     def advance(self) -> bool:
         """Go to the next segment. False: the file has no more."""
@@ -89,6 +108,30 @@ class Plain:
         self.seek(min(start + count, self.size()))
         return self.offset - start
 
+    def pass_over(self, count: int, pattern: re.Pattern[bytes], overlap: int, *, stop: bool) -> tuple[int, Place | None]:
+        """As `skip`, and looks for `pattern` (which begins with a line's "\\n") on the way: how many bytes there were,
+        and where the first line is that it finds, for `back`. stop: go no further than that."""
+        left, place = count, None
+        while left:
+            if place is None:
+                window = self.peek(min(left, _BLOCK) + overlap)
+                if (found := pattern.search(window)) is not None and found.start() + 1 < min(left, _BLOCK):
+                    place = self._place(found.start() + 1)
+                    if stop:
+                        return count - left + found.start() + 1, place
+            got = len(self.read(min(left, _BLOCK)))
+            left -= got
+            if not got:
+                break
+        return count - left, place
+
+    def _place(self, ahead: int) -> Place:
+        return Place(self.position + ahead, self.offset, b"", None, b"", False)
+
+    def back(self, place: Place) -> None:
+        """Have the byte at that place be the next one."""
+        self.seek(place.position)
+
     def readline(self, limit: int) -> bytes:
         """The next line with its end, or `limit` bytes of it."""
         size = 256
@@ -141,10 +184,29 @@ class Members(Plain):
         self._inflater, self._over = zlib.decompressobj(31), False
         self._member = self._next_member = 0
         self._first = b""  # what was looked at of the next segment
+        self._unpacked = 0
 
     @property
     def offset(self) -> int:
         return self._member
+
+    @property
+    def position(self) -> int:
+        return self._unpacked - len(self._buffer) + self._at
+
+    def _place(self, ahead: int) -> Place:
+        rest = self._buffer[self._at + ahead :]
+        place = self._stream.tell(), rest, self._inflater.copy(), self._raw, self._over
+        return Place(self.position + ahead, *place)
+
+    def back(self, place: Place) -> None:
+        self._first, self.damage, self.behind = b"", None, False
+        self._raw_end = self._stream.seek(place.offset)
+        self._buffer, self._at = place.buffer, 0
+        self._unpacked = place.position + len(place.buffer)
+        self._raw, self._over = place.raw, place.over
+        if place.inflater is not None:
+            self._inflater = place.inflater
 
     @property
     def damaged_at(self) -> int:
@@ -165,6 +227,7 @@ class Members(Plain):
             if self.peek(1) or self.damage is not None or not self._first:
                 return bool(self._buffer) or self.damage is not None
         self._buffer, self._first, self._member = self._first, b"", self._next_member
+        self._unpacked += len(self._buffer)
         return True
 
     def recover(self) -> int | None:
@@ -211,6 +274,7 @@ class Members(Plain):
             return b""
         while True:
             if (data := self._inflate()) or self.damage is not None:
+                self._unpacked += len(data)
                 return data
             if not self._begin_member():
                 return b""
@@ -225,6 +289,7 @@ class Members(Plain):
                 return b""
             if data:
                 # A record goes on in it; should it be damaged, it is here that the search begins.
+                self._unpacked += len(data)
                 return data
 
     def _inflate(self) -> bytes:

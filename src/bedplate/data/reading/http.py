@@ -12,6 +12,8 @@ _STATUS = re.compile(rb"HTTP/\d(?:\.\d)? +(\d{3})[^\n]*\n")
 _END = re.compile(rb"\r?\n\r?\n")
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,12})[ \t]*(?:;[^\n]*)?\r?\n")
 _LONGEST_HEADER = 1 << 16
+_WINDOW = 1 << 14
+_MOST_MEMBERS = 10_000
 
 
 class BodyError(ValueError):
@@ -110,23 +112,27 @@ def _deflated(body: bytes, largest: int) -> bytes:
 
 def inflated(data: bytes, largest: int, window: int) -> bytes:
     """What `zlib` makes of it, all members. Raises BodyError, and TooLargeError before it holds more than `largest`."""
-    parts, left = [], largest
-    while data:
+    parts, left, at = list[bytes](), largest, 0
+    for _ in range(_MOST_MEMBERS):
         inflater = zlib.decompressobj(window)
-        try:
-            part = inflater.decompress(data, left + 1)
-        except zlib.error as error:
-            raise BodyError("bad_encoding", f"its compression is damaged ({error})") from error
-        if len(part) > left:
-            raise TooLargeError
-        if not inflater.eof:
-            raise BodyError("bad_encoding", "its compression breaks off")
-        left -= len(part)
-        parts.append(part)
-        data = inflater.unused_data
-        if not data.startswith(b"\x1f\x8b"):
-            break
-    return b"".join(parts)
+        # In windows, as an inflater copies all that it is given beyond the member's end.
+        while not inflater.eof:
+            piece = inflater.unconsumed_tail or data[at : at + _WINDOW]
+            at += 0 if inflater.unconsumed_tail else len(piece)
+            if not piece:
+                raise BodyError("bad_encoding", "its compression breaks off")
+            try:
+                part = inflater.decompress(piece, left + 1)
+            except zlib.error as error:
+                raise BodyError("bad_encoding", f"its compression is damaged ({error})") from error
+            left -= len(part)
+            if left < 0:
+                raise TooLargeError
+            parts.append(part)
+        at -= len(inflater.unused_data)
+        if not data.startswith(b"\x1f\x8b", at):
+            return b"".join(parts)
+    raise BodyError("bad_encoding", f"it is made of more than {_MOST_MEMBERS:,} compressed pieces")
 
 
 def _unbrotlied(body: bytes, largest: int) -> bytes:

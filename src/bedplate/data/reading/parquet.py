@@ -9,6 +9,7 @@ from bedplate.data.documents import Document, Failure
 from bedplate.data.reading.fields import describe, named_fields
 from bedplate.data.reading.files import SourceFile
 from bedplate.data.reading.limits import Limits
+from bedplate.data.reading.parquet_pages import PageError, plan
 from bedplate.data.reading.text import decode, too_large
 from bedplate.data.source import Source
 from bedplate.errors import InputError
@@ -38,9 +39,24 @@ def read_parquet(
         yield _unreadable(file, "missing_column", error, error.fix or _FIX)
         return
     columns = list(dict.fromkeys(named_fields(source).values()))
-    wanted = list(range(*groups)) if groups is not None else None
-    batches = parquet.iter_batches(batch_size=_BATCH, columns=columns, row_groups=wanted)
+    wanted = range(*groups) if groups is not None else range(parquet.metadata.num_row_groups)
+    batches = _batches(file, parquet, columns, wanted)
     yield from _rows(source, file, limits, within(batches, rows), before)
+
+
+def _batches(file: SourceFile, parquet: Any, columns: list[str], groups: range) -> Iterator[Any]:
+    """Record batches of the row groups, each of so few rows that they can be held whatever their pages unpack to.
+    Raises PageError, OSError, pyarrow's errors."""
+    import pyarrow.parquet as pq
+
+    for group in groups:
+        with file.open() as stream:
+            how = plan(stream, parquet.metadata.row_group(group), columns)
+        if not how.dictionaries:
+            yield from parquet.iter_batches(batch_size=how.rows, columns=columns, row_groups=[group])
+            continue
+        with file.open() as stream, pq.ParquetFile(stream, read_dictionary=list(how.dictionaries)) as kept:
+            yield from kept.iter_batches(batch_size=how.rows, columns=columns, row_groups=[group])
 
 
 def within(batches: Iterator[Any], rows: tuple[int, int] | None) -> Iterator[Any]:
@@ -101,25 +117,42 @@ def _rows(
     others = columns[1:] + [c for c in (source.text_field,) if c in columns[1:]]
     try:
         for batch in batches:
-            # As bytes: a writer may have put anything in a string column, and one bad row mustn't fail the batch.
-            texts = batch.column(source.text_field).cast(pa.large_binary())
-            rows = batch.select(others).to_pylist() if others else [{}] * len(texts)
-            for value, row in zip(texts, rows, strict=True):
+            texts, further = batch.column(source.text_field), [(name, batch.column(name)) for name in others]
+            for place in range(batch.num_rows):
                 number += 1
                 name = f"{file.name}#{number}"
-                size = len(value.as_buffer() or b"") if value.is_valid else 0
-                if size > limits.largest:
+                # As bytes: a writer may have put anything in a string column, and one bad row mustn't fail the batch.
+                data = _bytes(texts[place])
+                size = len(data) if data is not None else 0
+                row, long = dict[str, Any](), False
+                for column, values in further:
+                    value = values[place]
+                    said = _bytes(value)
+                    if said is not None and len(said) > limits.largest:
+                        size, long = max(size, len(said)), True
+                    else:
+                        row[column] = value.as_py()
+                if long or size > limits.largest:
                     document = too_large(name, size, number - 1)
                 else:
-                    text = decode(value.as_py() or b"")
+                    text = decode(data.to_pybytes() if data is not None else b"")
                     document = Document(name, text, bytes=size, offset=number - 1)
                     if text is None:
                         document.drop("read", "not_text")
                 yield describe(document, row, source, f"{file.place} row {number}")
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+    except (pa.ArrowException, PageError, OSError, UnicodeDecodeError, OverflowError, ValueError) as error:
         yield Failure(
             f"{file.name}#{number + 1}", file.place, "damaged_file", f"damaged after row {number}: {error}", _FIX
         )
+
+
+def _bytes(value: Any) -> Any:
+    """The buffer of a value that is text or bytes, in a dictionary or not; None for any other."""
+    import pyarrow as pa
+
+    if isinstance(value, pa.DictionaryScalar) and value.is_valid:
+        value = value.value
+    return value.as_buffer() if isinstance(value, pa.BinaryScalar) and value.is_valid else None
 
 
 def open_parquet(file: SourceFile) -> Any:  # pyarrow has no types
@@ -149,4 +182,8 @@ def check_columns(source: Source, file: SourceFile, table: Any) -> None:
         if option in textual and not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
             raise InputError(
                 f'{file.place}: the column "{column}" holds {kind}, not text', f"Set {option} to a text column."
+            )
+        if pa.types.is_nested(kind):
+            raise InputError(
+                f'{file.place}: the column "{column}" holds {kind}, not one value', f"Set {option} to another column."
             )

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from bedplate.data.reading.gzip_members import Plain, segments
+from bedplate.data.reading.gzip_members import Place, Plain, segments
 
 _WARC = re.compile(rb"WARC/\d\.\d[ \t]*\r?\n")
 _NEXT_WARC = re.compile(rb"\nWARC/\d\.\d[ \t]*\r?\n[A-Za-z-]+:")
@@ -23,6 +23,8 @@ _ARC = re.compile(_ARC_LINE)
 _NEXT_ARC = re.compile(rb"\n" + _ARC_LINE)
 _OVERLAP = 8192
 _LONGEST_HEADER = 1 << 16
+# So many wrong lengths of a segment are followed to where they lead; a file made of nothing else would take for ever.
+_TRUSTED = 64
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,8 @@ class Record:
 
 @dataclass(frozen=True)
 class Gap:
-    """Bytes that make no whole record. bytes: how many of the file as far as that is known, at least."""
+    """Bytes that make no whole record. bytes: how many of the file as far as that is known, at least; within
+    a gzip member, how many of those that it unpacks to."""
 
     offset: int
     bytes: int
@@ -74,6 +77,8 @@ class _Segment:
     def __init__(self, reader: Plain, longest: int) -> None:
         self._reader, self._longest = reader, longest
         self._given = 0
+        self._wrong = 0
+        self._from = 0
 
     def records(self) -> Iterator[Record | Gap]:
         reader = self._reader
@@ -101,6 +106,7 @@ class _Segment:
     def _record(self) -> Record | Gap:
         """The record that begins here, or what there is up to the next that may be one."""
         reader, start = self._reader, self._reader.offset
+        self._from = reader.position
         head = reader.peek(_OVERLAP)
         if _WARC.match(head):
             headers = self._warc_header()
@@ -121,23 +127,35 @@ class _Segment:
         reader = self._reader
         kind = headers.get("warc-type", "").strip().lower() or "unknown"
         behind = reader.offset
+        place = None
+        if self._wrong >= _TRUSTED and _NEXT.search(reader.peek(min(length, _OVERLAP))) is not None:
+            return self._lost(start, b"", "wrong_length", "another record begins within what its header says is its own")
         if length <= self._longest:
             block: bytes | None = reader.read(length)
             got = len(block or b"")
         else:
-            block, got = None, reader.skip(length)
+            block = None
+            if reader.gzipped:
+                got, place = reader.pass_over(length, _NEXT, _OVERLAP, stop=self._wrong >= _TRUSTED)
+            else:
+                got = reader.skip(length)
         back = block or b""
         if got < length:
             problem = f"its header says that {length:,} bytes follow, and there are {got:,}"
-            if block is None and not reader.gzipped:
-                reader.seek(behind)
+            self._return(place, None if block is not None or reader.gzipped else behind)
             return self._lost(start, back, "truncated", problem)
         if not self._boundary(is_arc=is_arc):
             problem = f"no record ends {length:,} bytes behind its header, as that says"
-            if block is None and not reader.gzipped:
-                reader.seek(behind)
+            self._return(place, None if block is not None or reader.gzipped else behind)
             return self._lost(start, back, "wrong_length", problem)
         return Record(start, kind, headers, block, length)
+
+    def _return(self, place: Place | None, behind: int | None) -> None:
+        """To where the search for the next record goes on, after a length that was wrong."""
+        if place is not None:
+            self._reader.back(place)
+        elif behind is not None:
+            self._reader.seek(behind)
 
     def _boundary(self, *, is_arc: bool) -> bool:
         """Whether a record may end here. What the standard puts there is proof enough, even before damage."""
@@ -175,6 +193,7 @@ class _Segment:
     def _lost(self, start: int, held: bytes, reason: str, problem: str) -> Gap:
         """Go to the next record, which may lie in the bytes held."""
         reader = self._reader
+        self._wrong += 1
         reader.unread(held)
         before = reader.offset
         reader.unread(b"\n")  # as a record may begin right here
@@ -185,6 +204,9 @@ class _Segment:
         else:
             until = ", and no other record follows" + (" in its gzip member" if reader.gzipped else "")
         size = max(end - start, end - before, 0)
+        if reader.gzipped:
+            size = max(size, reader.position - self._from)
+            until += f"; {reader.position - self._from:,} bytes of what was unpacked are lost"
         return Gap(start, size, reason, problem + until)
 
 

@@ -18,12 +18,15 @@ _QUOTES = ('"' * 3, "'" * 3, "`")
 _DOCSTRING = re.compile("[rRuU]?(\"{3}|'{3})")
 
 
-def comments_of(text: str) -> str:
-    """The lines of comments in the head of a file, and its first docstring. Lines of code, and those inside a string
+_PREAMBLE = re.compile(r"<\?|<!doctype|<html|<head|package\b|[\"']use strict|@echo|syntax\b|module\b", re.IGNORECASE)
+
+
+def comments_of(text: str, *, leading: bool = False) -> str:
+    """The lines of comments in the head of a file, and its first docstring; `leading`: those before any code alone. Lines of code, and those inside a string
     that spans lines, are left out: a template that writes licences into other files isn't under them."""
     found: list[str] = []
     until: str | None = None
-    counts = leading = True
+    counts = first = True
     for line in text[:HEAD].splitlines():
         bare = line.strip()
         if until is not None:
@@ -39,12 +42,14 @@ def comments_of(text: str) -> str:
             until = None if block in bare[2:] else block
         elif _LINE.match(bare):
             found.append(bare)
-        elif leading and (quote := _DOCSTRING.match(bare)) is not None:
+        elif first and (quote := _DOCSTRING.match(bare)) is not None:
             found.append(bare)
-            leading = False
+            first = False
             until = None if quote[1] in bare[quote.end() :] else quote[1]
-        elif bare:
-            leading = False
+        elif bare and not (first and _PREAMBLE.match(bare)):
+            if leading:
+                break
+            first = False
             until = next((quote for quote in _QUOTES if bare.count(quote) % 2), None)
             counts = False
     return "\n".join(found)

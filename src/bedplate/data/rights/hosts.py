@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from bedplate.data.extra import require
 
 _ADDRESS = re.compile(r"[0-9.]+|.*:.*|\[.*\]")
+_LONGEST_LABEL = 63
 _HOST = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*")
 
 
@@ -25,14 +26,27 @@ def host_of(url: str | None) -> str | None:
 
 
 def ascii_host(host: str) -> str | None:
-    """`Bücher.example.` is xn--bcher-kva.example. None for what is no host's name."""
+    """`Bücher.example.` is xn--bcher-kva.example, and `straße.de` (IDNA 2008, mapped by UTS 46) not strasse.de. None for
+    what is no host's name."""
     host = host.strip().rstrip(".").lower()
     if not host.isascii():
-        try:
-            host = host.encode("idna").decode("ascii")
-        except UnicodeError:
-            return None
+        host = _encoded(host) or ""
     return host if _HOST.fullmatch(host) or _ADDRESS.fullmatch(host) else None
+
+
+def _encoded(host: str) -> str | None:
+    import idna
+
+    try:
+        return idna.encode(host, uts46=True, transitional=False).decode("ascii").rstrip(".").lower()
+    except (idna.IDNAError, UnicodeError):
+        pass
+    try:  # names that were never to be given out, but were: with emoji or underscores
+        labels = idna.uts46_remap(host, std3_rules=False, transitional=False).split(".")
+        encoded = [name if name.isascii() else f"xn--{name.encode('punycode').decode('ascii')}" for name in labels]
+    except (idna.IDNAError, UnicodeError):
+        return None
+    return ".".join(encoded).rstrip(".").lower() if all(len(name) <= _LONGEST_LABEL for name in encoded) else None
 
 
 @lru_cache(maxsize=10_000)

@@ -109,10 +109,14 @@ _NOTICES = (
 _LONGEST_PREAMBLE = 300
 """Words before a licence in its file: copyright lines, what the project is."""
 _FORBIDS_NOTICE = re.compile(
-    r"\b(?:proprietary|confidential|commons clause|non ?commercial|"
-    r"(?:not|never) (?:be )?(?:licensed|released|distributed|published|available|covered|made available|under|subject)|"
-    r"(?:may|must|shall|do|can) ?not (?:be )?(?:copy|copied|distribute[d]?|redistribute[d]?|use this|share[d]?)|"
-    r"unauthori[sz]ed (?:copying|use|distribution)|trade secrets?)\b"
+    r"\b(?:proprietary and confidential|confidential and proprietary|commons clause|trade secrets?|"
+    r"proprietary (?:software|code|information|licen[sc]e|material|property|to)|"
+    r"(?:strictly|company|highly) confidential|confidential (?:information|property)|"
+    r"(?:not|never) (?:be )?(?:licensed|released|distributed|published|available|covered|made available|offered) "
+    r"(?:under|by)|all rights reserved do not|"
+    r"(?:may|must|shall|do) not (?:be )?(?:copy|copied|distribute[d]?|redistribute[d]?) (?:this|it|or|in whole|without)|"
+    r"unauthori[sz]ed (?:copying|use|distribution|reproduction)|"
+    r"(?:non ?commercial|academic|research|educational|evaluation|internal) (?:use|purposes?) only)\b"
 )
 _OF_A_PART = re.compile(
     r"(?<!substantial )\bportions\b|\bparts? (?:of|are|is|from|based|taken|adapted|copyright)\b|"
@@ -151,7 +155,7 @@ def spdx_tag(text: str) -> str | None:
 def header_notice(text: str) -> str | None:
     """The licence that the notice in the comments at the head of a source file names or spells out, or None. A notice
     that speaks of portions, or of what others wrote, names no licence of the file."""
-    words = _words(comments_of(text))
+    words = _words(comments_of(text, leading=True))
     if _FORBIDS_NOTICE.search(words) or _OF_A_PART.search(words):
         return None
     return _gnu_notice(words) or _first(_NOTICES, words) or _first(_GRANTS, words)
@@ -164,7 +168,7 @@ def header_refuses(text: str) -> str | None:
         return f"SPDX-License-Identifier: {tag[:100]}"
     if _tags(text):
         return None
-    found = _FORBIDS_NOTICE.search(_words(comments_of(text)))
+    found = _FORBIDS_NOTICE.search(_words(comments_of(text, leading=True)))
     return None if found is None else f"its head says: {found[0].strip()}"
 
 
@@ -194,7 +198,9 @@ def _is_most_of(mark: _Mark, words: str, whole: bool) -> bool:
         return False
     # Where most of its words are missing it is an extract, beside whatever else.
     looked_at = words if whole or len(after) < mark.length / 2 else " ".join(outside)
-    return _RESTRICTS.search(looked_at.replace("commercial or non commercial", "")) is None
+    for phrase in (*mark.phrases, "commercial or non commercial"):
+        looked_at = looked_at.replace(phrase, "")
+    return _RESTRICTS.search(looked_at) is None
 
 
 def _tags(text: str) -> list[str]:

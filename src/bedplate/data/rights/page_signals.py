@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 from bedplate.data.extra import require
 from bedplate.data.extract.json_ld import json_ld_of
+from bedplate.data.rights.config import AGENTS
 from bedplate.data.rights.creative_commons import license_by_url
+from bedplate.data.rights.directives import LONGEST, Directives, reserves
+from bedplate.data.rights.page_license import Reach, own_licenses, where_it_stands
+from bedplate.data.rights.robots import refuses_training
 
 if TYPE_CHECKING:
     from resiliparse.parse.html import HTMLTree
 
 _MOST_LINKS = 50
-_MOST_METAS = 500
-_HIGHEST = 12
-_DIRECTIVES = frozenset({"noai", "noimageai", "noindex", "none", "noarchive", "nosnippet", "notranslate", "nofollow"})
 _LINKS = (
     'a[href*="creativecommons.org/"], [rel~="license" i][href], '
     '[property$="license" i][href], [itemprop="license" i][href]'
@@ -37,14 +38,9 @@ _META_NAMES = frozenset(
         "copyright",
     }
 )
-_SET_APART = re.compile(r"foot|licen[sc]e|copyright|colophon|rights|creativecommons|\bcc\b", re.IGNORECASE)
-_OF_A_PICTURE = frozenset({"figure", "figcaption", "picture"})
-_GRANTS = re.compile(
-    r"(?i)(?:(?:is|are|available|published|released|shared|licensed|distributed)\b[^.]{0,80}\b(?:under|licen[sc]ed?)\b"
-    r"|except where otherwise noted|unless otherwise (?:noted|stated|specified)|lizenziert|steht unter|sous licence"
-    r"|bajo (?:una )?licencia|sob (?:a )?licença|con licenza|под лицензией)"
-)
-_LONGEST_NOTICE = 300
+_AGENT = re.compile(r"robots?|[a-z0-9_.-]*(?:bot|crawler|spider|-extended|-ai)(?:[-_.][a-z0-9]+)?")
+_AGENTS = frozenset(agent.lower() for agent in AGENTS)
+_LONGEST_USAGE = 500
 
 
 @dataclass
@@ -56,13 +52,13 @@ class PageSignals:
     mentions: tuple[str, ...] = ()
     """Licences that the page links to in its text or for one picture: not its own."""
     robots: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    """{agent: directives} of <meta name=robots> or another agent's name."""
+    """{agent: words} of <meta name=robots> or another agent's name, and of <meta http-equiv=X-Robots-Tag>."""
     x_robots: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    """{agent: directives} of the X-Robots-Tag header."""
+    """{agent: words} of the X-Robots-Tag header."""
     tdm_reservation: bool | None = None
-    """TDMRep (W3C Community Group report, 2024): the page's <meta>, or else the header."""
+    """TDMRep (W3C Community Group report, 2024): True where any of the page's <meta>s or the header reserves."""
     content_usage: str | None = None
-    """The Content-Usage header (draft-ietf-aipref-attach) as it stands."""
+    """The Content-Usage header (draft-ietf-aipref-attach) as it stands, or of a long one what it refuses."""
 
     def as_metadata(self) -> dict[str, Any]:
         """JSON of what there is."""
@@ -113,17 +109,20 @@ def signals_of(
         return signals
     # values(): to go through the collection itself takes time by the square of its length.
     metas = document.query_selector_all("meta").values() if metas is None else metas
-    for meta in metas[:_MOST_METAS]:
-        _read_meta(meta, signals)
+    robots = Directives()
+    for meta in metas:
+        _read_meta(meta, signals, robots)
+    signals.robots = robots.all()
     for thing in json_ld:
-        if isinstance(url := thing.get("license"), str) and "Object" not in str(thing.get("@type")):
-            _add(signals, license_by_url(url), "meta")
+        for name in own_licenses(thing):
+            _add(signals, name, "meta")
+    reach = Reach()
     for link in document.query_selector_all(_LINKS).values()[:_MOST_LINKS]:
-        name = license_by_url(link.getattr("href") or "")
-        if name is not None and (where := _where(link)) is not None:
-            _add(signals, name, where)
-        elif name is not None and name not in signals.mentions:
-            signals.mentions += (name,)
+        found = license_by_url(link.getattr("href") or "")
+        if found is not None and (where := where_it_stands(link, reach)) is not None:
+            _add(signals, found, where)
+        elif found is not None and found not in signals.mentions:
+            signals.mentions += (found,)
     signals.mentions = tuple(name for name in signals.mentions if name not in signals.licenses)
     return signals
 
@@ -131,71 +130,37 @@ def signals_of(
 def header_signals(headers: Mapping[str, str]) -> PageSignals:
     """What the HTTP headers say; names in lower case."""
     signals = PageSignals()
-    if said := headers.get("x-robots-tag"):
-        signals.x_robots = _x_robots(said[:2000])
-    if (reserved := headers.get("tdm-reservation", "").strip()) in ("0", "1"):
-        signals.tdm_reservation = reserved == "1"
+    robots = Directives()
+    robots.header(headers.get("x-robots-tag", ""))
+    signals.x_robots = robots.all()
+    signals.tdm_reservation = reserves(headers.get("tdm-reservation", ""))
     if usage := headers.get("content-usage"):
-        signals.content_usage = usage[:500]
+        refused = len(usage) > LONGEST or refuses_training(usage)
+        short = usage[:_LONGEST_USAGE]
+        signals.content_usage = "train-ai=n" if refused and not refuses_training(short) else short
     return signals
 
 
-def _read_meta(meta: Any, signals: PageSignals) -> None:
-    name = (meta.getattr("name") or meta.getattr("property") or "").strip().lower()[:100]
-    content = (meta.getattr("content") or "")[:1000]
-    if not name or not content:
+def _read_meta(meta: Any, signals: PageSignals, robots: Directives) -> None:
+    content = meta.getattr("content")
+    if not content:
         return
-    if name == "tdm-reservation" and content.strip() in ("0", "1"):
-        signals.tdm_reservation = content.strip() == "1"
+    if (meta.getattr("http-equiv") or "").strip().lower() == "x-robots-tag":
+        robots.header(content)
+    name = (meta.getattr("name") or meta.getattr("property") or "").strip().lower()[:100]
+    if name == "tdm-reservation":
+        said = reserves(content)
+        signals.tdm_reservation = signals.tdm_reservation or said if said is not None else signals.tdm_reservation
     elif name in _META_NAMES:
         _add(signals, license_by_url(content), "meta")
-    elif (said := _directives(content)) and (name == "robots" or {"noai", "noimageai"} & set(said)):
-        # Any name may be an agent's; "none" and its like may be the content of others too.
-        agent = "*" if name == "robots" else name
-        signals.robots[agent] = tuple(dict.fromkeys(signals.robots.get(agent, ()) + said))
-
-
-def _directives(content: str) -> tuple[str, ...]:
-    return tuple(word for part in content.lower().split(",") if (word := part.strip()) in _DIRECTIVES)
-
-
-def _x_robots(value: str) -> dict[str, tuple[str, ...]]:
-    """As in `noai, gptbot: noindex, nofollow`: an agent's name holds until the next."""
-    found: dict[str, tuple[str, ...]] = {}
-    agent = "*"
-    for part in value.lower().split(","):
-        name, colon, rest = part.partition(":")
-        if colon and name.strip() not in ("unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"):
-            agent, part = name.strip(), rest
-        if said := _directives(part):
-            found[agent] = found.get(agent, ()) + said
-    return found
+    elif name == "x-robots-tag":
+        robots.header(content)
+    elif name in _AGENTS or _AGENT.fullmatch(name):
+        robots.meta("*" if name in ("robots", "robot") else name, content)
+    elif name and {"noai", "noimageai"} & set(re.split(r"[,;\s]+", content[:LONGEST].lower())):
+        robots.meta(name, content)  # any name may be an agent's
 
 
 def _add(signals: PageSignals, name: str | None, where: str) -> None:
     if name is not None:
         signals.licenses.setdefault(name, where)
-
-
-def _where(link: Any) -> str | None:
-    """Where a link to a licence stands, if a page states its own there; None in running text or by a picture."""
-    rel = (link.getattr("rel") or "").lower().split()
-    notice = False
-    node = link
-    for height in range(_HIGHEST):
-        node = node.parent if height else link
-        if node is None or node.tag is None:
-            break
-        if node.tag in _OF_A_PICTURE:
-            return None
-        named = f"{node.getattr('id') or ''} {node.getattr('class') or ''}" if node.tag not in ("html", "body") else ""
-        if node.tag == "footer" or _SET_APART.search(named[:300]):
-            return "rel-license" if "license" in rel else "footer"
-        if 1 <= height <= 2 and not notice:
-            text = node.text_content or ""
-            notice = len(text) <= _LONGEST_NOTICE and bool(_GRANTS.search(text))
-        if node.tag in ("article", "main", "body"):
-            break
-    if "license" in rel or "license" in f"{link.getattr('property') or ''}{link.getattr('itemprop') or ''}".lower():
-        return "rel-license"
-    return "notice" if notice else None

@@ -14,11 +14,12 @@ from bedplate.data.reading.crawled import SITE_FILES, site_file
 from bedplate.data.reading.files import local_file
 from bedplate.data.reading.limits import Limits
 from bedplate.data.reading.warc import read_warc
-from bedplate.data.rights.hosts import host_of
-from bedplate.data.rights.robots import LARGEST, Robots, fits, path_of
+from bedplate.data.rights.hosts import ascii_host, host_of
+from bedplate.data.rights.robots import LARGEST, Robots, fits, normal_path, path_of
 from bedplate.errors import InputError
 
 _TEXT_SUFFIXES = (".html", ".htm", ".txt", ".pdf", ".xml", ".md", ".php", ".asp", ".aspx", ".jsp")
+_RESERVED = {"1": True, "true": True, "0": False, "false": False}
 
 
 @dataclass
@@ -90,11 +91,11 @@ class SiteFiles:
 
     def of(self, host: str | None) -> Site | None:
         """What a host says; None where nothing is known."""
-        return None if host is None else self._sites.get(host.lower())
+        return None if host is None else self._sites.get(ascii_host(host) or "")
 
     def add(self, host: str, name: str, data: bytes) -> None:
         """name: robots.txt, ai.txt or tdmrep.json."""
-        self._sites.setdefault(host.lower(), Site()).read(name, data)
+        self._sites.setdefault(ascii_host(host) or host.lower(), Site()).read(name, data)
 
     def _read_folder(self, folder: Path) -> None:
         for entry in sorted(folder.iterdir()):
@@ -126,13 +127,21 @@ def _head(file: Path) -> bytes:
 
 
 def _tdm_rules(data: bytes) -> tuple[tuple[str, bool], ...]:
-    """As in [{"location": "/articles/*", "tdm-reservation": 1}]; what isn't, means nothing."""
+    """As in [{"location": "/articles/*", "tdm-reservation": 1}], or one such object; what isn't, means nothing. A file
+    that goes on beyond LARGEST, of which the beginning alone can't be read, reserves everything. Of two rules for the
+    same location the one that reserves counts."""
     try:
         rules: Any = json.loads(data)
     except (ValueError, RecursionError):
-        return ()
-    found = []
-    for rule in rules if isinstance(rules, list) else ():
-        if isinstance(rule, dict) and isinstance(rule.get("location"), str) and rule.get("tdm-reservation") in (0, 1):
-            found.append((rule["location"], rule["tdm-reservation"] == 1))
-    return tuple(found)
+        return (("/", True),) if len(data) >= LARGEST and data.lstrip()[:1] in (b"[", b"{") else ()
+    found: dict[str, bool] = {}
+    for rule in rules if isinstance(rules, list) else [rules]:
+        if not isinstance(rule, dict) or not isinstance(location := rule.get("location"), str):
+            continue
+        reserved = _RESERVED.get(str(rule.get("tdm-reservation")).strip().lower())
+        if reserved is not None and (location := location.strip()):
+            if location.lower().startswith(("http://", "https://")):
+                location = path_of(location)
+            pattern = normal_path(location if location[0] in "/*" else f"/{location}")
+            found[pattern] = found.get(pattern, False) or reserved
+    return tuple(found.items())

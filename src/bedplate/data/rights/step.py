@@ -8,12 +8,13 @@ from bedplate.data.documents import Document
 from bedplate.data.reading.crawled import CrawledDocument
 from bedplate.data.rights.config import RightsConfig
 from bedplate.data.rights.hosts import domain_of, host_of
+from bedplate.data.rights.entries import entry
 from bedplate.data.rights.license import find_license
 from bedplate.data.rights.opt_out import opt_outs
 from bedplate.data.rights.page_signals import PageSignals, header_signals
 from bedplate.data.rights.site_files import Site, SiteFiles, site_that_says
 from bedplate.data.rights.spdx import forbids, permits
-from bedplate.data.rights.takedown import Takedown, entry
+from bedplate.data.rights.takedown import Takedown
 
 STAGE = "rights"
 

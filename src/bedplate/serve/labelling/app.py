@@ -26,6 +26,13 @@ from bedplate.serve.page import page
 Handler = Callable[[Request, dict[str, Any]], dict[str, Any]]
 
 
+class _Answer(JSONResponse):
+    """JSON in which halves of surrogate pairs, which UTF-8 can't spell, are question marks."""
+
+    def render(self, content: Any) -> bytes:
+        return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode(errors="replace")
+
+
 def application(session: Session, token: str, console: Console) -> Starlette:
     """token: what every request but that for the page must bring, as `Authorization: Bearer`.
 
@@ -38,7 +45,7 @@ def application(session: Session, token: str, console: Console) -> Starlette:
             try:
                 _check_origin(request)
                 body = _object(await read_body(request)) if method == "POST" else {}
-                return JSONResponse(await run_in_threadpool(handler, request, body))
+                return _Answer(await run_in_threadpool(handler, request, body))
             except ClientDisconnect:
                 return Response(status_code=GONE)
             except ApiError as error:

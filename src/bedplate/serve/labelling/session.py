@@ -25,6 +25,10 @@ FIRST_CHARACTERS = 12_000
 MORE_CHARACTERS = 200_000
 LONGEST_S = 24 * 3600.0
 MOST_DISPUTED = 200
+LONGEST_VALUE = 10_000
+"""Characters of a title or a value of metadata that are sent."""
+LONGEST_METADATA = 1_000_000
+DEEPEST = 30
 
 _OWN = ("title", "url", "source", "license", "language", "date", "split", "synthetic", "bytes")
 _FATE = ("stage", "reason", "detail", "other")
@@ -85,8 +89,8 @@ class Session:
             "at": at,
             "id": row["id"],
             "sha256": row["sha256"],
-            "fate": {"status": "dropped" if dropped else "kept", **{name: row.get(name) for name in _FATE}},
-            "about": {name: row[name] for name in _OWN if row.get(name) is not None},
+            "fate": {"status": "dropped" if dropped else "kept", **{name: _plain(row.get(name)) for name in _FATE}},
+            "about": {name: _plain(row[name]) for name in _OWN if row.get(name) is not None},
             "metadata": _opened(row.get("metadata")),
             "signals": {name: _plain(value) for name, value in signals.items()},
             "text": row["text"][:FIRST_CHARACTERS],
@@ -113,12 +117,13 @@ class Session:
             raise refused("action is label or skip", "action")
         if (action == "label") != (label in self._choices) or (action == "skip") != (label is None):
             raise refused(f"label is one of {', '.join(self._choices)}; null for a skip", "label")
-        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not math.isfinite(seconds):
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or math.isnan(_bounded(seconds)):
             raise refused("seconds is a number", "seconds")
-        if not isinstance(body.get("sha256"), str) or not body["sha256"]:
-            raise refused("sha256 is that of the text", "sha256")
         with self._lock:
-            self._append(identity, body["sha256"], action, label, min(max(float(seconds), 0.0), LONGEST_S))
+            seen = self._corpus.row(int(self._queue[self._position[identity]]))["sha256"]
+            if body.get("sha256") != seen:
+                raise refused("sha256 isn't that of the document's text; load it again", "sha256")
+            self._append(identity, seen, action, label, _bounded(seconds))
             return self._progress(self._held())
 
     def undo(self) -> dict[str, Any]:
@@ -173,22 +178,34 @@ class Session:
         }
 
 
+def _bounded(seconds: float) -> float:
+    """Between none and LONGEST_S; NaN for what is no finite number."""
+    if isinstance(seconds, float) and not math.isfinite(seconds):
+        return math.nan
+    return float(min(max(seconds, 0), LONGEST_S))
+
+
 def _opened(metadata: object) -> object:
-    """A column of JSON as what it says; anything else as it is."""
-    if not isinstance(metadata, str):
-        return metadata
+    """A column of JSON as what it says; anything else, and what is too long to be looked at, as it is."""
+    if not isinstance(metadata, str) or len(metadata) > LONGEST_METADATA:
+        return _plain(metadata)
     try:
         return _plain(json.loads(metadata))
     except (ValueError, RecursionError):
-        return metadata
+        return _plain(metadata)
 
 
-def _plain(value: object) -> object:
-    """The value as JSON has it: no NaN, and dates and bytes as text."""
+def _plain(value: object, depth: int = 0) -> object:
+    """The value as JSON has it: no NaN, dates and bytes as text, long texts cut, and nothing beyond a few levels."""
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
+    if isinstance(value, dict | list) and depth == DEEPEST:
+        return "..."
     if isinstance(value, dict):
-        return {str(name): _plain(item) for name, item in value.items()}
+        return {str(name)[:LONGEST_VALUE]: _plain(item, depth + 1) for name, item in value.items()}
     if isinstance(value, list):
-        return [_plain(item) for item in value]
-    return value if value is None or isinstance(value, str | int) else str(value)
+        return [_plain(item, depth + 1) for item in value]
+    if value is None or isinstance(value, int):
+        return value
+    text = str(value)
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}..."
