@@ -235,13 +235,13 @@ def damaged(tmp_path):
 
 def test_damaged_parquet_is_counted_when_told_to_skip(damaged, stages, tmp_path):
     corpus = stages.curate(tmp_path / "out", sources=[damaged], on_error="skip")
-    assert corpus.measures["kept"] == 1256  # whole batches of rows, up to the damage
+    assert corpus.measures["kept"] == 1500  # whole row groups, up to the damage
     assert corpus.measures["failed"] == {"damaged_file": 2}
-    assert corpus.measures["read"] == 1258
+    assert corpus.measures["read"] == 1502
     assert_conserved(corpus.measures)
     details = {name: row["detail"] for name, row in dropped_of(corpus).items()}
     assert details["rows/b.parquet"].startswith("rows/b.parquet: not a whole Parquet file")
-    assert details["rows/c.parquet#257"].startswith("rows/c.parquet: damaged after row 256")
+    assert details["rows/c.parquet#501"].startswith("rows/c.parquet: damaged after row 500")
 
 
 def test_damaged_parquet_stops_otherwise(damaged, stages, tmp_path):
@@ -249,7 +249,7 @@ def test_damaged_parquet_stops_otherwise(damaged, stages, tmp_path):
         stages.curate(tmp_path / "out", sources=[damaged])
     assert not list(tmp_path.glob("out*"))
     (tmp_path / "rows" / "b.parquet").unlink()
-    with pytest.raises(InputError, match=r"c\.parquet: damaged after row 256"):
+    with pytest.raises(InputError, match=r"c\.parquet: damaged after row 500"):
         stages.curate(tmp_path / "out", sources=[damaged])
 
 

@@ -119,21 +119,7 @@ def test_what_could_not_be_looked_at_is_not_shown():
 
 
 def test_a_whole_curation_writes_none(tmp_path):
-    words = [
-        "bread",
-        "flour",
-        "water",
-        "salt",
-        "oven",
-        "table",
-        "morning",
-        "window",
-        "garden",
-        "letter",
-        "bridge",
-        "harbour",
-    ]
-    texts = [" ".join(words[(n * k) % 12] for k in range(1, 30)) for n in range(1, 9)]
+    texts = [" ".join(f"word{n * k % 97}" for k in range(1, 30)) for n in range(1, 40)]
     rows = [
         {"id": "a@corp.com", "text": texts[0], "url": f"https://a.org/u?email={MAIL}", "title": "one"},
         {"id": "b@corp.com", "text": texts[1], "url": "https://a.org/2", "title": "two"},
@@ -143,6 +129,7 @@ def test_a_whole_curation_writes_none(tmp_path):
         {"id": "f", "text": "", "url": "https://b.org/6", "title": MAIL},
         {"id": "g", "text": f"short {MAIL}", "url": "https://b.org/7", "title": "+49 151 12345678"},
     ]
+    rows += [{"id": f"n{n}", "text": text, "url": f"https://c.org/{n}"} for n, text in enumerate(texts[8:])]
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (tmp_path / "html").mkdir()
     page = f'<html><head><title>To {MAIL}</title><meta name="author" content="{MAIL}"></head><body></body></html>'

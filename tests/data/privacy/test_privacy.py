@@ -229,6 +229,8 @@ ADVERSARIAL = [
     "-----BEGIN PRIVATE KEY-----", "-----BEGIN PRIVATE KEY-----A", "://a:", "://a:b", "=\"", "='a", "=", "A", "1", "1 ",
     "1-", "+1", "+", "(", "( at )", "a [at] b", "GB82 WEST ", "AB12", "12-34 ", "tel 1", "\u00a0 1", "9.9.9.9 ", "bc1",
     "1A", "password=", "token: ", "3A1zP", "[at] a.", "aA1", "1/2/", "0 ", "00 ",
+    "a@b.com@", "@b.com-", "a%40b.", "%41%40", "a (dot) ", "用@例.", "\u200b@", "1111-a@b.com", "4111 1111 1111 1111-",
+    "-----BEGIN PRIVATE KEY-----" + "A" * 16_400,
 ]  # fmt: skip
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 
 import pyarrow.parquet as pq
@@ -11,15 +10,11 @@ import pytest
 from bedplate.console import Console
 from bedplate.data.corpus import identity
 from bedplate.data.curate import CURATE, CurateConfig
-from bedplate.data.curation.steps import make_steps
 from bedplate.data.documents import Document
 from bedplate.data.provenance.removing import remove_documents
 from bedplate.data.provenance.taken_down import TAKEN_DOWN, TakenDown, carry, write
 from bedplate.ledger import produce
 
-wired = pytest.mark.skipif(
-    "taken_down" not in inspect.signature(make_steps).parameters, reason="curation doesn't ask for the lists yet"
-)
 QUIET = Console.quiet()
 A, B, C = "a" * 24, "b" * 24, "c" * 64
 
@@ -151,7 +146,6 @@ def test_what_is_counted_of_what_is_left(tmp_path):
     assert new.measures["sources"]["x.jsonl"]["license"] == left["sources"]["x.jsonl"]["license"] == "MIT"
 
 
-@wired
 def test_what_was_taken_down_does_not_come_back(days, tmp_path):
     day, config, nearer = days
     first = curate(tmp_path / "first", **config)
@@ -176,7 +170,6 @@ def test_what_was_taken_down_does_not_come_back(days, tmp_path):
     assert listed(anew) == listed(new)
 
 
-@wired
 def test_masked_texts_are_known_again(days, tmp_path):
     """The corpus has what masking left of a text, and its id is of that."""
     day, config, _ = days

@@ -15,10 +15,10 @@ from bedplate.data.documents import Document
 from bedplate.data.extract.config import ExtractConfig
 from bedplate.data.extract.step import step as extract
 from bedplate.data.rights.config import RightsConfig
+from bedplate.data.rights.entries import normal_url
 from bedplate.data.rights.hosts import domain_of, host_of
 from bedplate.data.rights.page_signals import page_signals
 from bedplate.data.rights.step import step
-from bedplate.data.rights.entries import normal_url
 from bedplate.data.rights.takedown import Takedown
 from bedplate.errors import InputError
 
@@ -62,6 +62,13 @@ def test_opt_outs_may_be_marked_only_and_directives_chosen():
     assert judged(document, directives=["noindex"], opt_out="mark").columns["opt_out"] == "robots-meta:noindex"
     assert document.alive
     assert judged(Document("p", "text", metadata={"rights": signals}), signals=["robots.txt"]).alive
+
+
+@pytest.mark.parametrize("rights", ["All rights reserved", ["x"], 1, {"robots": 1, "licenses": "MIT"}, {"x": None}])
+def test_rights_that_a_record_brings_along(rights):
+    assert judged(Document("p", "text", metadata={"rights": rights})).alive
+    refused = Document("a.py", "# SPDX-License-Identifier: no such\n", metadata={"rights": rights})
+    assert judged(refused).metadata["rights"]["license_conflict"]
 
 
 def test_text_documents_have_their_headers_signals():

@@ -19,6 +19,7 @@ from bedplate.data.curation.step import Step
 from bedplate.data.curation.steps import columns_of, make_steps
 from bedplate.data.documents import Document, Failure
 from bedplate.data.engine.journal import ALONE, READING, TOGETHER, WRITING, Advice, Journal
+from bedplate.data.privacy.step import masker_of
 from bedplate.data.reading import Limits, Piece, read
 from bedplate.errors import BedplateError, InputError
 
@@ -46,9 +47,9 @@ def map_piece(arguments: dict[str, Any], folder: Path) -> dict[str, Any]:
         Journal(folder) as journal,
         ParquetTable(folder, name, shard_schema(columns), single=True, group_bytes=BATCH_BYTES) as table,
     ):
-        label = mapper.source.label
+        label, mask = mapper.source.label, masker_of(steps)
         for document in mapper.documents(journal):
-            table.add(row_of(document, label, columns))
+            table.add(row_of(document, label, columns, mask))
     return {"stages": {name: counts.measures() for name, counts in mapper.counts.items()}}
 
 

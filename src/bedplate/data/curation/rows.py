@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
 EXCERPT = 300
 """Characters kept of a document that was left out."""
-CONFIDENTIAL = ("privacy", "rights")
+RIGHTS = ("rights", "takedown_lists", "takedown")
+CONFIDENTIAL = ("privacy", *RIGHTS)
 """Stages whose dropped documents leave no excerpt."""
 
 _WHOSE = ("taken_down", "opted_out")
-"""Reasons of the rights stage for which nothing is left but what names the document."""
+"""Reasons for which nothing is left of a document but what names it."""
 _ABOUT = ("title", "metadata", "excerpt")
 _LISTED = ("owner", "url", "domain", "sha256", "id")
 _EXACT = ("id", "text", "label", "sha256", "record_sha256", RECORD_ID, "picture", "status", "stage", "reason", "split",
@@ -50,8 +51,10 @@ def row_of(document: Document, label: str, columns: Mapping[str, str], mask: Mas
         data = text.encode(errors="surrogatepass")
     digest = hashlib.sha256(data).hexdigest() if data is not None and text and text.strip() else None
     picture, images = _picture(document)
+    # A text that a corpus has as it is keeps its id, which may be that of a text from before something was cut out.
+    known = document.columns.get("id") if digest and digest == document.columns.get("sha256") else None
     row = {
-        "id": identity(digest, picture)[:24] if digest else None,
+        "id": known or (identity(digest, picture)[:24] if digest else None),
         "text": text if document.alive else None,
         "source": clean(document.source),
         "label": document.label or label,
@@ -79,7 +82,7 @@ def row_of(document: Document, label: str, columns: Mapping[str, str], mask: Mas
     }
     # What came out of a corpus brings its split, cluster and copies along.
     row |= {n: document.columns.get(n) for n in ("split", "cluster", "copies", *columns) if n not in row}
-    if document.stage == "rights" and not document.alive:
+    if document.stage in RIGHTS and not document.alive:
         _without_names(row)
     elif (document.stage, document.status) == ("privacy", "failed"):
         row["title"] = None

@@ -28,6 +28,7 @@ from bedplate.data.curation.earlier import (
 from bedplate.data.curation.evaluations import INDEX_FILE, found_of_evaluations, with_index
 from bedplate.data.curation.joint import joint_steps
 from bedplate.data.curation.mapping import forget_steps
+from bedplate.data.curation.record_id import RECORD_ID
 from bedplate.data.curation.references import resolved
 from bedplate.data.curation.schedule import scheduler_for
 from bedplate.data.curation.shards import VERDICTS, Shards
@@ -177,7 +178,8 @@ def _columns(shards: Shards) -> dict[str, str]:
     """The columns of all shards, with their types."""
     import pyarrow.parquet as pq
 
-    return {field.name: str(field.type) for field in pq.read_schema(shards.path(0))}
+    schema = pq.read_schema(shards.path(0))
+    return {field.name: str(field.type) for field in schema if field.name != RECORD_ID}
 
 
 def _check_splits(config: CurateConfig, measures: Mapping[str, Any]) -> None:

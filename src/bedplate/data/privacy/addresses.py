@@ -13,7 +13,10 @@ from bedplate.data.privacy.nearby import named
 _LABEL = r"[^\W_](?:(?:[^\W_]|-){0,61}[^\W_])?"
 _INVISIBLE = r"[\u00ad\u200b-\u200d\u2060\ufeff]"
 # The last label: in Latin letters, to its end, or in others, which other words may follow without a space.
-_LAST = r"(?:[A-Za-z\u00c0-\u024f]{2,24}|xn--[A-Za-z0-9\-]{2,30})(?![A-Za-z0-9\u00c0-\u024f])|[^\W\d_A-Za-z\u00c0-\u024f]{2,12}"
+_LAST = (
+    r"(?:[A-Za-z\u00c0-\u024f]{2,24}|xn--[A-Za-z0-9\-]{2,30})(?![A-Za-z0-9\u00c0-\u024f])"
+    r"|[^\W\d_A-Za-z\u00c0-\u024f]{2,12}"
+)
 _DOMAIN = rf"{_INVISIBLE}{{0,2}}((?:{_LABEL}\.){{1,8}}(?:{_LAST}))"
 _AT_SIGNS = ("@", "\uff20", "\ufe6b", "%40", "&#64;", "&#x40;", "&commat;")
 """The sign, its wide and small forms, and how URLs and HTML write it."""

@@ -46,7 +46,8 @@ class PrivacyConfig(Config):
     """Which kinds of personal data to look for, and what becomes of each.
 
     A document's columns `personal_<kind>` count what its text held before anything was masked, `personal_data` all
-    together. Titles and metadata are masked likewise but not counted.
+    together. Whatever else is written of a document, kept or left out, is masked likewise but not counted: title,
+    metadata with its names and numbers, excerpt, address, source, licence, group.
     """
 
     action: Action = Field(

@@ -19,6 +19,8 @@ SITE_FILES = {"/robots.txt": "robots.txt", "/ai.txt": "ai.txt", "/.well-known/td
 """Paths of the files in which sites speak to crawlers (RFC 9309, Spawning's ai.txt, TDMRep), and their names."""
 LONGEST = 500 << 10
 """Bytes of such a file that are looked at: RFC 9309 wants no fewer."""
+LARGEST_RECORD = 16 << 20
+"""Bytes of a record that are read to find the beginning of such a file, however small documents have to be."""
 _HELD = 16 << 20
 _SMALL = 1 << 10
 """Bytes of a site's files, packed, that are always held."""
@@ -37,8 +39,8 @@ class CrawledDocument(Document):
 class SiteFilesSeen:
     """The site files of an archive so far, of every site: robots.txt and ai.txt without what means nothing, packed.
 
-    No refusal is ever forgotten. When `held` bytes are used up, files that are long even when packed are no longer kept:
-    their sites count as having refused everything, and `lost` counts them. Memory: `held`, and 1 KB a site at most.
+    No refusal is ever forgotten. When `held` bytes are used up, files that are long even when packed are not kept any
+    more: their sites count as having refused everything, and `lost` counts them. Memory: `held`, and 1 KB a site.
     """
 
     def __init__(self, held: int = _HELD) -> None:

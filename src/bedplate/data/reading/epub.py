@@ -68,7 +68,7 @@ def read_epub(file: SourceFile, limits: Limits) -> Document:
 
 def _fill(document: Document, stream: BinaryIO, limits: Limits) -> None:
     bounded = _Bounded(stream)
-    with zipfile.ZipFile(bounded) as archive:  # type: ignore[arg-type, call-overload]
+    with zipfile.ZipFile(bounded) as archive:
         bounded.opened = True
         book = _Book(archive, min(_MARKUP * limits.largest, (1 << 20) + limits.unpacked * document.bytes))
         if book.encrypted():

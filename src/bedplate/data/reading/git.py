@@ -50,7 +50,7 @@ def repository_files(source: Source) -> list[SourceFile]:
             if len(entries) > MOST_FILES or names > MOST_NAMES:
                 raise InputError(
                     f"{base}: {commit} names more than {MOST_FILES:,} files, or {MOST_NAMES >> 20} MB of names",
-                    "All are listed before `include` and `exclude` choose: make a repository of the part that you want.",
+                    "All are listed before `include` and `exclude` choose: make a repository of the wanted part.",
                 )
     licenses = LicenseFiles(
         {

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from bedplate.data.documents import Document
 from bedplate.errors import UserError
 
-# Python's own codecs, which no file is written in, and of which some take a time that grows with the square of the size.
+# Python's own codecs, which no file is written in, and some of which take time that grows with the square of the size.
 _NOT_OF_FILES = ("idna", "punycode", "unicode-escape", "raw-unicode-escape", "unicode_escape", "raw_unicode_escape")
 
 

@@ -108,7 +108,9 @@ class Plain:
         self.seek(min(start + count, self.size()))
         return self.offset - start
 
-    def pass_over(self, count: int, pattern: re.Pattern[bytes], overlap: int, *, stop: bool) -> tuple[int, Place | None]:
+    def pass_over(
+        self, count: int, pattern: re.Pattern[bytes], overlap: int, *, stop: bool
+    ) -> tuple[int, Place | None]:
         """As `skip`, and looks for `pattern` (which begins with a line's "\\n") on the way: how many bytes there were,
         and where the first line is that it finds, for `back`. stop: go no further than that."""
         left, place = count, None

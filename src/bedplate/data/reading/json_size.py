@@ -11,7 +11,9 @@ _OBJECT = 200
 
 def check_json(data: bytes) -> str | None:
     """Why it would take too much memory to parse, by a count of its signs; None: it won't."""
-    needed = _OBJECT * data.count(b":") // 2 + _CONTAINER * (data.count(b"{") + data.count(b"[")) + _ENTRY * data.count(b",")
+    needed = (
+        _OBJECT * data.count(b":") // 2 + _CONTAINER * (data.count(b"{") + data.count(b"[")) + _ENTRY * data.count(b",")
+    )
     if needed <= MOST_MEMORY:
         return None
     return f"it would take about {needed >> 20:,} MB to parse its {len(data):,} bytes"

@@ -24,7 +24,7 @@ _LANGUAGE = re.compile(r"[\w.+#-]{1,40}")
 def read_notebook(file: SourceFile, limits: Limits, *, outputs: bool = False) -> Document:
     """The notebook's text; failed where it isn't a notebook. `outputs`: with the text that its cells put out.
 
-    Pictures in the outputs are most of a notebook's bytes, so that it may have more than a document has. Raises OSError.
+    Pictures in the outputs are most of a notebook's bytes, so that it may have more than a text. Raises OSError.
     """
     data = load(file, min(limits.container, LARGEST_JSON))
     if isinstance(data, Document):

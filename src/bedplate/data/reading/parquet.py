@@ -8,14 +8,16 @@ from typing import Any
 from bedplate.data.documents import Document, Failure
 from bedplate.data.reading.fields import describe, named_fields
 from bedplate.data.reading.files import SourceFile
+from bedplate.data.reading.guard import mended
 from bedplate.data.reading.limits import Limits
-from bedplate.data.reading.parquet_pages import PageError, plan
+from bedplate.data.reading.parquet_pages import plan
 from bedplate.data.reading.text import decode, too_large
 from bedplate.data.source import Source
-from bedplate.errors import InputError
+from bedplate.errors import InputError, UserError
 
 _FIX = "Take an undamaged copy, or set on_error=skip to count it as failed and go on."
 _BATCH = 256
+_HELD = 16 << 20
 
 
 def read_parquet(
@@ -51,7 +53,7 @@ def _batches(file: SourceFile, parquet: Any, columns: list[str], groups: range) 
 
     for group in groups:
         with file.open() as stream:
-            how = plan(stream, parquet.metadata.row_group(group), columns)
+            how = plan(stream, parquet, group, columns)
         if not how.dictionaries:
             yield from parquet.iter_batches(batch_size=how.rows, columns=columns, row_groups=[group])
             continue
@@ -111,59 +113,104 @@ def _unreadable(file: SourceFile, reason: str, error: InputError, fix: str) -> F
 def _rows(
     source: Source, file: SourceFile, limits: Limits, batches: Iterator[Any], before: int
 ) -> Iterator[Document | Failure]:
-    import pyarrow as pa
 
     number, columns = before, list(dict.fromkeys(named_fields(source).values()))
     others = columns[1:] + [c for c in (source.text_field,) if c in columns[1:]]
     try:
         for batch in batches:
-            texts, further = batch.column(source.text_field), [(name, batch.column(name)) for name in others]
-            for place in range(batch.num_rows):
+            sizes, longest = _sizes(batch.column(source.text_field)), [0] * batch.num_rows
+            for name in others:
+                longest = [max(pair) for pair in zip(longest, _sizes(batch.column(name)), strict=True)]
+            for place, (data, row) in enumerate(_values(batch, source.text_field, others, sizes, longest, limits)):
                 number += 1
-                name = f"{file.name}#{number}"
-                # As bytes: a writer may have put anything in a string column, and one bad row mustn't fail the batch.
-                data = _bytes(texts[place])
-                size = len(data) if data is not None else 0
-                row, long = dict[str, Any](), False
-                for column, values in further:
-                    value = values[place]
-                    said = _bytes(value)
-                    if said is not None and len(said) > limits.largest:
-                        size, long = max(size, len(said)), True
-                    else:
-                        row[column] = value.as_py()
-                if long or size > limits.largest:
+                name, size = f"{file.name}#{number}", max(sizes[place], longest[place])
+                if size > limits.largest:
                     document = too_large(name, size, number - 1)
                 else:
-                    text = decode(data.to_pybytes() if data is not None else b"")
-                    document = Document(name, text, bytes=size, offset=number - 1)
+                    text = decode(data)
+                    document = Document(name, text, bytes=sizes[place], offset=number - 1)
                     if text is None:
                         document.drop("read", "not_text")
                 yield describe(document, row, source, f"{file.place} row {number}")
-    except (pa.ArrowException, PageError, OSError, UnicodeDecodeError, OverflowError, ValueError) as error:
-        yield Failure(
-            f"{file.name}#{number + 1}", file.place, "damaged_file", f"damaged after row {number}: {error}", _FIX
-        )
+    except UserError:
+        raise
+    except Exception as error:  # pyarrow's, of any kind where what it reads is damaged; `PageError`
+        problem = mended(f"damaged after row {number}: {error}"[:1000])
+        yield Failure(f"{file.name}#{number + 1}", file.place, "damaged_file", problem, _FIX)
 
 
-def _bytes(value: Any) -> Any:
-    """The buffer of a value that is text or bytes, in a dictionary or not; None for any other."""
+def _values(
+    batch: Any, text: str, others: list[str], sizes: list[int], longest: list[int], limits: Limits
+) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    """Each row's text and its other values, as many rows at a time as can be held; nothing of a row that is too large.
+
+    Texts as bytes: a writer may have put anything in a string column, and one bad row mustn't fail the batch."""
     import pyarrow as pa
 
-    if isinstance(value, pa.DictionaryScalar) and value.is_valid:
-        value = value.value
-    return value.as_buffer() if isinstance(value, pa.BinaryScalar) and value.is_valid else None
+    begin = 0
+    while begin < len(sizes):
+        end, held = begin, 0
+        while end < len(sizes) and (end == begin or held + sizes[end] + longest[end] * len(others) <= _HELD):
+            held += sizes[end] + longest[end] * len(others)
+            end += 1
+            if max(sizes[end - 1], longest[end - 1]) > limits.largest:
+                break
+        if max(sizes[begin], longest[begin]) > limits.largest:
+            yield b"", {}
+            begin += 1
+            continue
+        end -= end - begin > 1 and max(sizes[end - 1], longest[end - 1]) > limits.largest
+        part = batch.slice(begin, end - begin)
+        column = part.column(text)
+        column = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+        texts = column.cast(pa.large_binary()).to_pylist()
+        rows = part.select(others).to_pylist() if others else [{}] * len(texts)
+        yield from zip((data or b"" for data in texts), rows, strict=True)
+        begin = end
+
+
+def _sizes(column: Any) -> list[int]:
+    """Bytes of each value that is text or bytes, told without a copy of it: pyarrow copies a value that it is asked
+    for, be it a gigabyte. 0 for every other."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_dictionary(column.type):
+        values = column.dictionary
+        wide = pa.types.is_large_string(values.type) or pa.types.is_large_binary(values.type)
+        if len(values) and (wide or pa.types.is_string(values.type) or pa.types.is_binary(values.type)):
+            offsets = np.frombuffer(values.buffers()[1], np.int64 if wide else np.int32)
+            offsets = offsets[values.offset :].astype(np.int64)
+            places = np.asarray(column.indices.fill_null(0), dtype=np.int64)
+            if len(places) and (places.min() < 0 or places.max() >= len(values)):
+                raise pa.ArrowInvalid("a row names no entry of its column's dictionary")
+            found: list[int] = (offsets[places + 1] - offsets[places]).tolist()
+            return [size if valid else 0 for size, valid in zip(found, column.is_valid().to_pylist(), strict=True)]
+        return [0] * len(column)
+    kind = column.type
+    if (
+        pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_binary(kind)
+        or pa.types.is_large_binary(kind)
+    ):
+        return [size or 0 for size in pc.binary_length(column).to_pylist()]
+    return [0] * len(column)
 
 
 def open_parquet(file: SourceFile) -> Any:  # pyarrow has no types
     """pyarrow's reader. Raises InputError where the file isn't a whole one."""
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
+    stream = file.path if file.url is None else file.open()
     try:
-        return pq.ParquetFile(file.path if file.url is None else file.open())
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{file.place}: not a whole Parquet file: {error}", "Take an undamaged copy.") from error
+        parquet = pq.ParquetFile(stream)
+        _ = parquet.schema_arrow
+        return parquet
+    except Exception as error:  # of a damaged footer pyarrow makes errors of any kind
+        problem = mended(f"{file.place}: not a whole Parquet file: {error}"[:1000])
+        raise InputError(problem, "Take an undamaged copy.") from error
 
 
 def check_columns(source: Source, file: SourceFile, table: Any) -> None:

@@ -10,15 +10,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-LARGEST_PAGE = 128 << 20
-"""Bytes that a page may unpack to."""
+LARGEST_PAGE = 64 << 20
+"""Bytes that a page may unpack to, and a dictionary to half of them."""
 _HELD = 64 << 20
 _BATCH = 256
-_LARGEST_DICTIONARY = 1 << 20
+_LARGEST_DICTIONARY = 4 << 20
 _LARGEST_PREFIXED = 8 << 20
 _HEADER = 1 << 12
 _LARGEST_HEADER = 16 << 20
-_DICTIONARY_PAGE, _DELTA_BYTE_ARRAY = 2, 7
+_DATA_PAGE, _DICTIONARY_PAGE, _DATA_PAGE_V2, _DELTA_BYTE_ARRAY = 0, 2, 3, 7
+# The field of a page's header that holds what goes with its kind.
+_HEADERS = {_DATA_PAGE: 5, _DICTIONARY_PAGE: 7, _DATA_PAGE_V2: 8}
 
 
 class PageError(ValueError):
@@ -33,21 +35,26 @@ class Plan:
     dictionaries: tuple[str, ...]
 
 
-def plan(stream: BinaryIO, group: Any, columns: list[str]) -> Plan:
-    """For one row group's metadata and the columns wanted. Raises PageError, OSError."""
+def plan(stream: BinaryIO, parquet: Any, number: int, columns: list[str]) -> Plan:
+    """For pyarrow's reader, one of its row groups, and the columns wanted. Raises PageError, OSError."""
     rows, dictionaries = _BATCH, list[str]()
-    for number in range(group.num_columns):
-        column = group.column(number)
-        if column.path_in_schema.partition(".")[0] not in columns:
+    group, schema = parquet.metadata.row_group(number), parquet.schema
+    if group.num_columns != len(schema):
+        raise PageError("a row group that hasn't the columns of its table")
+    for leaf in range(group.num_columns):
+        # The column itself, asked for its path, ends the process where the footer is damaged.
+        path = schema.column(leaf).path
+        if path.partition(".")[0] not in columns:
             continue
+        column = group.column(leaf)
         repeated = 0
         for kind, size, encoding in _pages(stream, column):
-            if size > LARGEST_PAGE:
-                raise PageError(f"a page of {column.path_in_schema} unpacks to {size:,} bytes")
+            if size > (LARGEST_PAGE // 2 if kind == _DICTIONARY_PAGE else LARGEST_PAGE):
+                raise PageError(f"a page of {path} unpacks to {size:,} bytes")
             if encoding == _DELTA_BYTE_ARRAY and size > _LARGEST_PREFIXED:
-                raise PageError(f"values of {column.path_in_schema} may repeat {size:,} bytes of one another")
+                raise PageError(f"values of {path} may repeat {size:,} bytes of one another")
             if kind == _DICTIONARY_PAGE and size > _LARGEST_DICTIONARY:
-                dictionaries.append(column.path_in_schema)
+                dictionaries.append(path)
             elif kind == _DICTIONARY_PAGE or encoding == _DELTA_BYTE_ARRAY:
                 repeated = max(repeated, size)
         rows = min(rows, max(1, _HELD // max(repeated, 1)))
@@ -67,10 +74,13 @@ def _pages(stream: BinaryIO, column: Any) -> Iterator[tuple[int, int, int]]:
             raise PageError("a page without a size")
         if unpacked < 0 or packed < 0:
             raise PageError("a page of a size below none")
-        data = header.get(5) or header.get(8) or header.get(7) or {}
-        yield kind, unpacked, data.get(4 if 8 in header else 2, 0)
-        if kind != _DICTIONARY_PAGE:
-            left -= max(data.get(1, 0), 0)
+        data = header.get(_HEADERS.get(kind, 0), {})
+        values, encoding = (
+            (data.get(1), data.get(4 if kind == _DATA_PAGE_V2 else 2)) if isinstance(data, dict) else (0, 0)
+        )
+        yield kind, unpacked, encoding if isinstance(encoding, int) else 0
+        if kind != _DICTIONARY_PAGE and isinstance(values, int):
+            left -= max(values, 0)
         at += size + packed
 
 

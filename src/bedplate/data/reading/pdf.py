@@ -12,7 +12,7 @@ from bedplate.data.reading.files import SourceFile
 from bedplate.data.reading.guard import guarded, mended
 from bedplate.data.reading.limits import Limits
 from bedplate.data.reading.pdf_child import MEMORY
-from bedplate.data.reading.pdf_process import SECONDS, PdfDied, pdf_process
+from bedplate.data.reading.pdf_process import SECONDS, PdfDiedError, pdf_process
 from bedplate.data.reading.text import load
 
 _DATE = re.compile(r"(?:D:)?(\d{4})(\d\d)?(\d\d)?(?:(\d\d)(\d\d)(\d\d)?)?(Z|[+-]00'?00'?)?")
@@ -38,7 +38,7 @@ def take_pdf(document: Document, data: bytes, limits: Limits, *, seconds: float 
     with guarded(document):
         try:
             _fill(document, pdf_process().read(data, limits, seconds), limits)
-        except PdfDied as error:
+        except PdfDiedError as error:
             document.fail("read", "reader_died", str(error))
 
 

@@ -21,7 +21,7 @@ def main() -> None:
     """Answer until there is no further file."""
     questions, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever is printed mustn't get in between
-    import pypdfium2
+    import pypdfium2  # type: ignore[import-untyped]
 
     _bound()
     while (words := receive(questions)) is not None and (data := receive(questions)) is not None:

@@ -18,7 +18,7 @@ from bedplate.data.reading.pdf_child import receive, send
 SECONDS = 120.0
 
 
-class PdfDied(Exception):
+class PdfDiedError(Exception):
     """The reading process came to its end over a file: of its limits, or of a fault."""
 
 
@@ -30,7 +30,7 @@ class PdfProcess:
         self._lock = threading.Lock()
 
     def read(self, data: bytes, limits: Limits, seconds: float) -> dict[str, Any]:
-        """What `pdf_child` answers. Raises PdfDied."""
+        """What `pdf_child` answers. Raises PdfDiedError."""
         with self._lock:
             if self._process is None or self._process.poll() is not None:
                 self.close()
@@ -60,7 +60,7 @@ class PdfProcess:
                     self.close()
             if answer is None:
                 ended = f"after {seconds:g} seconds" if late.is_set() else "out of memory, or by a fault of pdfium"
-                raise PdfDied(f"its reader was ended {ended}")
+                raise PdfDiedError(f"its reader was ended {ended}")
             found: dict[str, Any] = json.loads(answer)
             return found
 

@@ -129,7 +129,9 @@ class _Segment:
         behind = reader.offset
         place = None
         if self._wrong >= _TRUSTED and _NEXT.search(reader.peek(min(length, _OVERLAP))) is not None:
-            return self._lost(start, b"", "wrong_length", "another record begins within what its header says is its own")
+            return self._lost(
+                start, b"", "wrong_length", "another record begins within what its header says is its own"
+            )
         if length <= self._longest:
             block: bytes | None = reader.read(length)
             got = len(block or b"")
@@ -163,8 +165,7 @@ class _Segment:
         if not is_arc and reader.peek(4) == b"\r\n\r\n":
             reader.read(4)
             return True
-        reader.strip(b"\r\n")
-        rest = reader.peek(_OVERLAP)
+        rest = reader.peek(_OVERLAP).lstrip(b"\r\n")
         return not rest or begins_record(rest)
 
     def _warc_header(self) -> dict[str, str] | None:

@@ -16,14 +16,15 @@ _BLOCKS = (
 )
 _QUOTES = ('"' * 3, "'" * 3, "`")
 _DOCSTRING = re.compile("[rRuU]?(\"{3}|'{3})")
-
-
 _PREAMBLE = re.compile(r"<\?|<!doctype|<html|<head|package\b|[\"']use strict|@echo|syntax\b|module\b", re.IGNORECASE)
 
 
 def comments_of(text: str, *, leading: bool = False) -> str:
-    """The lines of comments in the head of a file, and its first docstring; `leading`: those before any code alone. Lines of code, and those inside a string
-    that spans lines, are left out: a template that writes licences into other files isn't under them."""
+    """The lines of comments in the head of a file, and its first docstring; `leading`: those before any code alone.
+
+    Lines of code, and those inside a string that spans lines, are left out: a template that writes licences into other
+    files isn't under them.
+    """
     found: list[str] = []
     until: str | None = None
     counts = first = True

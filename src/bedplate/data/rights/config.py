@@ -7,6 +7,7 @@ from typing import Literal, get_args
 from pydantic import Field, field_validator
 
 from bedplate.config import Config
+from bedplate.data.rights.directives import PERMITS
 from bedplate.data.rights.spdx import known
 
 Signal = Literal["robots-meta", "x-robots-tag", "tdm-reservation", "content-usage", "robots.txt", "ai.txt"]
@@ -40,7 +41,8 @@ class RightsConfig(Config):
     )
     directives: tuple[str, ...] = Field(
         ("noai", "noimageai"),
-        description="The words in a page's robots <meta> or X-Robots-Tag header that opt out; noindex may be another.",
+        description="The words in a page's robots <meta> or X-Robots-Tag header that opt out: any word, as noindex, "
+        "which `none` says too.",
     )
     agents: tuple[str, ...] = Field(
         AGENTS, description="The agents that robots.txt has to allow a page; one that is forbidden it opts it out."
@@ -77,6 +79,13 @@ class RightsConfig(Config):
                 "LicenseRef-... for one of your own"
             )
         return patterns
+
+    @field_validator("directives")
+    @classmethod
+    def _refusing(cls, words: tuple[str, ...]) -> tuple[str, ...]:
+        if strange := [word for word in words if word.lower() in PERMITS]:
+            raise ValueError(f"{strange[0]!r} permits, and opts nothing out")
+        return words
 
     @field_validator("directives", "agents")
     @classmethod

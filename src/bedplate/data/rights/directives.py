@@ -9,6 +9,8 @@ LONGEST = 1 << 16
 UNREAD = "unread"
 """Stands for words that weren't read; it counts as refusing."""
 KNOWN = frozenset({"noai", "noimageai", "noindex", "none", "noarchive", "nosnippet", "notranslate", "nofollow"})
+PERMITS = frozenset({"index", "follow", "all"})
+"""What is so without being said: such words are not kept, and nobody opts out by them."""
 _VALUED = frozenset({"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"})
 _PREFIX = re.compile(r"\s*([a-z0-9][a-z0-9_.-]*|\*)\s*:(.*)", re.DOTALL)
 _WORD = re.compile(r"[^\s,;:]{1,40}")
@@ -69,5 +71,9 @@ def reserves(value: str) -> bool | None:
 
 
 def _words(content: str) -> list[str]:
-    found = [word for word in re.split(r"[,;\s]+", content[:LONGEST].lower()) if _WORD.fullmatch(word)]
+    found = [
+        word
+        for word in re.split(r"[,;\s]+", content[:LONGEST].lower())
+        if _WORD.fullmatch(word) and word not in PERMITS
+    ]
     return found + ([UNREAD] if len(content) > LONGEST else [])

@@ -26,8 +26,8 @@ def host_of(url: str | None) -> str | None:
 
 
 def ascii_host(host: str) -> str | None:
-    """`Bücher.example.` is xn--bcher-kva.example, and `straße.de` (IDNA 2008, mapped by UTS 46) not strasse.de. None for
-    what is no host's name."""
+    """`Bücher.example.` is xn--bcher-kva.example, and `straße.de` isn't strasse.de (IDNA 2008, mapped by UTS 46). None
+    for what is no host's name."""
     host = host.strip().rstrip(".").lower()
     if not host.isascii():
         host = _encoded(host) or ""

@@ -13,7 +13,9 @@ from bedplate.data.rights.comments import comments_of
 from bedplate.data.rights.spdx import canonical
 
 _TEXT = 100_000
-_SPDX = re.compile(r"^\W{0,12}(?:rem\b|dnl\b)?\W{0,4}SPDX-License-Identifier:[ \t]*(.{0,300})", re.MULTILINE | re.IGNORECASE)
+_SPDX = re.compile(
+    r"^\W{0,12}(?:rem\b|dnl\b)?\W{0,4}SPDX-License-Identifier:[ \t]*(.{0,300})", re.MULTILINE | re.IGNORECASE
+)
 _AFTER_TAG = re.compile(r"\s*(?:\*/|-->|--%>|\*\)|-\}|#\}|\]\]|#>|\"\"\"|\'\'\'|\*+)?\s*$")
 _FILE = re.compile(r"(?:un)?licen[cs]e|copying|(?:(?:un)?licen[cs]e|copying)[._-][a-z0-9._-]{1,40}", re.IGNORECASE)
 _OF_OTHERS = re.compile(r"3rd|third|part(?:y|ies)|vendor|bundle|dependenc|notice|template|header", re.IGNORECASE)
@@ -78,7 +80,11 @@ _TEXTS = (
     _Mark("PSF-2.0", ("python software foundation license version 2",), length=430),
     _Mark("CC0-1.0", ("cc0 1 0 universal",), length=1090),
     *(
-        _Mark(f"CC-{kind}-{version}", (f"creative commons {words} {version.replace('.', ' ')} international",), length=2900)
+        _Mark(
+            f"CC-{kind}-{version}",
+            (f"creative commons {words} {version.replace('.', ' ')} international",),
+            length=2900,
+        )
         for kind, words in (
             ("BY-NC-SA", "attribution noncommercial sharealike"),
             ("BY-NC-ND", "attribution noncommercial noderivatives"),
@@ -108,13 +114,17 @@ _NOTICES = (
 )
 _LONGEST_PREAMBLE = 300
 """Words before a licence in its file: copyright lines, what the project is."""
+_DOUBT = 30
+"""Words by which copies of a licence differ in length, about."""
+_HARMLESS = ("commercial or non commercial", "into proprietary programs", "linking proprietary applications")
+"""Of the Unlicense, and of the end of the GNU licences."""
 _FORBIDS_NOTICE = re.compile(
     r"\b(?:proprietary and confidential|confidential and proprietary|commons clause|trade secrets?|"
     r"proprietary (?:software|code|information|licen[sc]e|material|property|to)|"
     r"(?:strictly|company|highly) confidential|confidential (?:information|property)|"
     r"(?:not|never) (?:be )?(?:licensed|released|distributed|published|available|covered|made available|offered) "
     r"(?:under|by)|all rights reserved do not|"
-    r"(?:may|must|shall|do) not (?:be )?(?:copy|copied|distribute[d]?|redistribute[d]?) (?:this|it|or|in whole|without)|"
+    r"(?:may|must|shall|do) not (?:be )?(?:copy|copied|(?:re)?distributed?) (?:this|it|or|in whole|without)|"
     r"unauthori[sz]ed (?:copying|use|distribution|reproduction)|"
     r"(?:non ?commercial|academic|research|educational|evaluation|internal) (?:use|purposes?) only)\b"
 )
@@ -193,14 +203,14 @@ def _is_most_of(mark: _Mark, words: str, whole: bool) -> bool:
     at = min(words.find(phrase) for phrase in mark.phrases)
     before = words[:at].split()
     after = words[at:].split()
-    outside = [*before, *after[mark.length :]]
+    outside = [*before, *after[max(mark.length - _DOUBT, 0) :]]
     if len(before) > _LONGEST_PREAMBLE or len(outside) > max(mark.length, _LONGEST_PREAMBLE):
         return False
     # Where most of its words are missing it is an extract, beside whatever else.
     looked_at = words if whole or len(after) < mark.length / 2 else " ".join(outside)
-    for phrase in (*mark.phrases, "commercial or non commercial"):
+    for phrase in (*_HARMLESS, *(() if whole else mark.phrases)):
         looked_at = looked_at.replace(phrase, "")
-    return _RESTRICTS.search(looked_at) is None
+    return _RESTRICTS.search(looked_at) is None and "commons clause" not in words
 
 
 def _tags(text: str) -> list[str]:

@@ -14,9 +14,9 @@ from bedplate.data.rights.site_files import Site
 def opt_outs(signals: PageSignals, sites: Sequence[Site], url: str | None, config: RightsConfig) -> list[str]:
     """The signals found, each as `kind` or `kind:what`, in a fixed order: "robots-meta:noai", "robots.txt:GPTBot".
 
-    Of robots.txt the first agent that is forbidden the URL is named. Where a page, its header and its site say different
-    things of text and data mining, the one that reserves it counts: TDMRep has the page itself speak last, but who is
-    to decide here can't ask which was meant.
+    Of robots.txt the first agent that is forbidden the URL is named. Where a page, its header and its site differ on
+    text and data mining, the one that reserves it counts: TDMRep has the page itself speak last, but nobody here can
+    be asked which was meant.
 
     sites: what is known of the page's site, once or several times, as when it was fetched and since: each may opt out.
     """

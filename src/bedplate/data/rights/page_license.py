@@ -9,15 +9,17 @@ from typing import Any
 from bedplate.data.rights.creative_commons import license_by_url
 
 _HIGHEST = 200
-_SET_APART = frozenset(
-    "footer site-footer page-footer main-footer copyright license licence legal colophon copyright-notice "
-    "license-notice licence-notice cc-license creative-commons".split()
-)
+_SET_APART_NAMES = """
+footer site-footer page-footer main-footer copyright license licence legal colophon copyright-notice
+license-notice licence-notice cc-license creative-commons
+"""
+_SET_APART = frozenset(_SET_APART_NAMES.split())
 """Whole class names and ids of the part in which pages state their own licence."""
-_OF_OTHERS = frozenset(
-    "comment comments commentlist disqus footnote footnotes endnotes reference references reflist bibliography caption "
-    "captions figcaption gallery credit credits thumb thumbnail related quote blockquote embed".split()
-)
+_OF_OTHERS_NAMES = """
+comment comments commentlist disqus footnote footnotes endnotes reference references reflist bibliography
+caption captions figcaption gallery credit credits thumb thumbnail related quote blockquote embed
+"""
+_OF_OTHERS = frozenset(_OF_OTHERS_NAMES.split())
 """Words of class names and ids of what others wrote, or of what is about one picture or source."""
 _TAGS_OF_OTHERS = frozenset({"figure", "figcaption", "picture", "blockquote", "q"})
 _GRANTS = re.compile(
@@ -43,13 +45,14 @@ _OF_A_PART = re.compile(
 _OF_THE_TEXT = re.compile(r"(?i)\b(?:texts?|contents?|contenus?|inhalte?|texte|contenidos?|conteúdos?|contenut\w)\b")
 _LONGEST_NOTICE = 300
 _LONGEST_PART = 5000
-_OWN_TYPES = frozenset(
-    "CreativeWork WebSite Blog WebPage AboutPage CollectionPage ContactPage FAQPage ItemPage ProfilePage QAPage "
-    "MedicalWebPage Article AdvertiserContentArticle NewsArticle AnalysisNewsArticle AskPublicNewsArticle "
-    "BackgroundNewsArticle OpinionNewsArticle ReportageNewsArticle ReviewNewsArticle Report SatiricalArticle "
-    "ScholarlyArticle MedicalScholarlyArticle SocialMediaPosting BlogPosting LiveBlogPosting DiscussionForumPosting "
-    "TechArticle APIReference".split()
-)
+_OWN_TYPES_NAMES = """
+CreativeWork WebSite Blog WebPage AboutPage CollectionPage ContactPage FAQPage ItemPage ProfilePage QAPage
+MedicalWebPage Article AdvertiserContentArticle NewsArticle AnalysisNewsArticle AskPublicNewsArticle
+BackgroundNewsArticle OpinionNewsArticle ReportageNewsArticle ReviewNewsArticle Report SatiricalArticle
+ScholarlyArticle MedicalScholarlyArticle SocialMediaPosting BlogPosting LiveBlogPosting DiscussionForumPosting
+TechArticle APIReference
+"""
+_OWN_TYPES = frozenset(_OWN_TYPES_NAMES.split())
 """schema.org's types of pages and texts: a Photograph, a Dataset or a VideoObject isn't what the page says."""
 
 
@@ -73,7 +76,9 @@ def own_licenses(thing: Mapping[str, Any]) -> Iterator[str]:
     """The licences that a thing of a page's JSON-LD has, where it is the page, its article or a work without a nearer
     kind."""
     kinds = thing.get("@type")
-    names = {str(kind).rpartition("/")[2].rpartition(":")[2] for kind in (kinds if isinstance(kinds, list) else [kinds])}
+    names = {
+        str(kind).rpartition("/")[2].rpartition(":")[2] for kind in (kinds if isinstance(kinds, list) else [kinds])
+    }
     if names <= _OWN_TYPES:
         said = thing.get("license")
         for url in said if isinstance(said, list) else [said]:
@@ -82,8 +87,11 @@ def own_licenses(thing: Mapping[str, Any]) -> Iterator[str]:
 
 
 def where_it_stands(link: Any, reach: Reach) -> str | None:
-    """Says "footer", "rel-license" or "notice" for a link by which a page states its own licence. None for one in running
-    text, in what others wrote, about a picture or another part, and where all rights are reserved beside it."""
+    """For a link by which a page states its own licence "footer", "rel-license" or "notice".
+
+    None for one in running text, in what others wrote, about a picture or another part, and where all rights are
+    reserved beside it.
+    """
     above = _ancestors(link)
     if above is None or any(_of_others(node) for node in above):
         return None
@@ -112,7 +120,8 @@ def where_it_stands(link: Any, reach: Reach) -> str | None:
 
 def _ancestors(link: Any) -> list[Any] | None:
     """The element and what it is in, up to the root; None where that is further than pages nest."""
-    above, node = [], link
+    above: list[Any] = []
+    node = link
     while node is not None and node.tag is not None and not node.tag.startswith("#"):
         if len(above) == _HIGHEST:
             return None

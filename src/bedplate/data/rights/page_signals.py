@@ -73,17 +73,28 @@ class PageSignals:
         return {name: value for name, value in values.items() if value not in (None, {}, [])}
 
     @classmethod
-    def from_metadata(cls, values: Mapping[str, Any] | None) -> PageSignals:
-        """The inverse of `as_metadata`."""
-        values = values or {}
+    def from_metadata(cls, values: object) -> PageSignals:
+        """The inverse of `as_metadata`. What isn't of that shape, as a record may bring it along, says nothing."""
+        if not isinstance(values, Mapping):
+            return cls()
+        licenses, mentions, usage = values.get("licenses"), values.get("mentions"), values.get("content_usage")
+        reserved = values.get("tdm_reservation")
         return cls(
-            licenses=dict(values.get("licenses", {})),
-            mentions=tuple(values.get("mentions", ())),
-            robots={agent: tuple(said) for agent, said in values.get("robots", {}).items()},
-            x_robots={agent: tuple(said) for agent, said in values.get("x_robots", {}).items()},
-            tdm_reservation=values.get("tdm_reservation"),
-            content_usage=values.get("content_usage"),
+            licenses={str(name): str(where) for name, where in licenses.items()} if isinstance(licenses, dict) else {},
+            mentions=_strings(mentions),
+            robots=_by_agent(values.get("robots")),
+            x_robots=_by_agent(values.get("x_robots")),
+            tdm_reservation=reserved if isinstance(reserved, bool) else None,
+            content_usage=usage if isinstance(usage, str) else None,
         )
+
+
+def _strings(value: object) -> tuple[str, ...]:
+    return tuple(one for one in value if isinstance(one, str)) if isinstance(value, list | tuple) else ()
+
+
+def _by_agent(value: object) -> dict[str, tuple[str, ...]]:
+    return {str(agent): _strings(said) for agent, said in value.items()} if isinstance(value, dict) else {}
 
 
 def page_signals(page: str | bytes, headers: Mapping[str, str] | None = None) -> PageSignals:

@@ -44,7 +44,7 @@ def short_form(data: bytes) -> bytes:
 
 @dataclass
 class _Group:
-    """rules: {pattern: whether it allows}, those without `*` and `$` apart, which are found by the path's beginnings."""
+    """{pattern: whether it allows}: `plain` those without `*` and `$`, which are found by the path's beginnings."""
 
     plain: dict[str, bool] = field(default_factory=dict)
     lengths: set[int] = field(default_factory=set)

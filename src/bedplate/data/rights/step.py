@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from bedplate.data.documents import Document
 from bedplate.data.reading.crawled import CrawledDocument
 from bedplate.data.rights.config import RightsConfig
-from bedplate.data.rights.hosts import domain_of, host_of
 from bedplate.data.rights.entries import entry
+from bedplate.data.rights.hosts import domain_of, host_of
 from bedplate.data.rights.license import find_license
 from bedplate.data.rights.opt_out import opt_outs
 from bedplate.data.rights.page_signals import PageSignals, header_signals
@@ -48,14 +48,16 @@ class RightsStep:
     def _look_at(self, document: Document) -> None:
         host = host_of(document.url)
         kept = document.metadata.get("rights")
-        signals = PageSignals.from_metadata(kept) if kept else header_signals(document.headers)
+        of_page = isinstance(kept, dict) and bool(kept)
+        signals = PageSignals.from_metadata(kept) if of_page else header_signals(document.headers)
         out = opt_outs(signals, self._known(document, host), document.url, self._config)
         listed = self._opted_out.match(document)
         out += ["list"] if listed else []
         found = find_license(document, signals)
         document.license = found.license
         if found.conflict:
-            document.metadata["rights"] = (kept or {}) | {"license_conflict": found.conflict}
+            before = kept if isinstance(kept, dict) else {"stated": kept} if kept else {}
+            document.metadata["rights"] = before | {"license_conflict": found.conflict}
         document.columns |= {
             "license_evidence": found.evidence,
             "opt_out": ", ".join(out) or None,

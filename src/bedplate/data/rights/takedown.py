@@ -46,9 +46,7 @@ class Takedown:
         self._hashes: npt.NDArray[np.uint64] = np.unique(np.frombuffer(hashes, dtype=np.uint64))
 
     @classmethod
-    def read(
-        cls, paths: Iterable[str], *, bare: Kind | None = None, kinds: Set[str] = frozenset(KINDS)
-    ) -> Takedown:
+    def read(cls, paths: Iterable[str], *, bare: Kind | None = None, kinds: Set[str] = frozenset(KINDS)) -> Takedown:
         """From files. `bare`: what a line without `kind=` is; `kinds`: the entries that are taken. Raises InputError,
         naming file and line."""
         return cls(found for path in paths for found in read_list(Path(path), bare) if found[0] in kinds)
@@ -70,8 +68,11 @@ class Takedown:
         id: str | None = None,
         owner: str | Iterable[str] | None = None,
     ) -> str | None:
-        """The entry that matches what is known of a document, as `domain=a.org`; None where none does. `domain` is
-        needed only where there is no URL; `owner` is a line that names authors, or several. An entry `id` also matches by the beginning of the text's hash."""
+        """The entry that matches what is known of a document, as `domain=a.org`; None where none does.
+
+        `domain` is needed only where there is no URL; `owner` is a line that names authors, or several. An entry `id`
+        also matches by the beginning of the text's hash.
+        """
         for kind, value in self._asked(url, domain, sha256, id, owner):
             if self._has(_hash(kind, value)):
                 return f"{kind}={value}"
@@ -93,7 +94,11 @@ class Takedown:
         return found
 
     def _asked(
-        self, url: str | None, domain: str | None, sha256: str | None, id: str | None,
+        self,
+        url: str | None,
+        domain: str | None,
+        sha256: str | None,
+        id: str | None,
         owner: str | Iterable[str] | None,
     ) -> Iterator[tuple[Kind, str]]:
         kinds = self._kinds
