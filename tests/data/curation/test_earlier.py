@@ -147,9 +147,9 @@ def test_a_source_that_changes_while_it_is_read_is_refused(days, tmp_path, monke
             write("wednesday", [words(90_000, 200)])
         return found
 
+    looked.append(1)
     monkeypatch.setattr("bedplate.data.curation.run.find", find_and_write)
     with pytest.raises(InputError, match=r"monday\.jsonl: it has changed while it was read"):
-        looked.append(1)
         curate(tmp_path / "first", **config_of(folder))
     monkeypatch.undo()
     first = curate(tmp_path / "first", **config_of(folder))

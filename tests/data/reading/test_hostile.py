@@ -26,7 +26,7 @@ from bedplate.data.reading.git_objects import Repository, page
 from bedplate.data.reading.guard import guarded, mended
 from bedplate.data.reading.http import BodyError, inflated
 from bedplate.data.reading.notebook import read_notebook
-from bedplate.data.reading.parquet_pages import plan
+from bedplate.data.reading.parquet_pages import chunks, plan
 from bedplate.data.reading.payload import plain_text
 from bedplate.data.reading.pdf import read_pdf, take_pdf
 from bedplate.data.reading.warc_records import Gap, Record, records
@@ -336,8 +336,8 @@ def test_rows_at_a_time_follow_from_the_pages(tmp_path):
     for options in ({}, {"use_dictionary": False}, {"data_page_version": "2.0"}, {"compression": "gzip"},
                     {"use_dictionary": False, "column_encoding": {"text": "DELTA_BYTE_ARRAY"}}):  # fmt: skip
         pq.write_table(table, path, row_group_size=700, **options)
-        with path.open("rb") as stream, pq.ParquetFile(path) as file:
-            plans = [plan(stream, file, n, ["text"]) for n in range(file.num_row_groups)]
+        with path.open("rb") as stream:
+            plans = [plan(stream, group, ["text"]) for group in chunks(stream)]
         assert all(1 <= one.rows <= 256 and not one.dictionaries for one in plans)
         assert [d.text for d in found(parquet=str(path))] == [*texts, ""]
 

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from bedplate.data.documents import Document, Failure
 from bedplate.data.reading import Limits, find, pieces, read
-from bedplate.data.reading.crawled import SiteFilesSeen
 from bedplate.data.reading.warc_records import Gap, Record, records
 from bedplate.data.source import Source
 
@@ -289,17 +288,3 @@ def test_wet_files_and_robots(tmp_path):
     assert later.site_files == {"robots.txt": rules, "ai.txt": b"User-Agent: *"}
     assert [other.site_files for other in others] == [{}, {}]
     assert not any("robots" in key for document in (file, page, later) for key in document.metadata)
-
-
-def test_site_files_are_held_within_bounds():
-    seen = SiteFilesSeen(held=1000)
-    for i in range(100):
-        seen.add(f"http://{i}.example/robots.txt", "robots.txt", b"x" * 90)
-        assert seen.of("http://0.example/")  # always in use
-    held = [i for i in range(100) if seen.of(f"https://{i}.example/page")]
-    assert held == [0, *range(90, 100)]
-    seen.add("http://0.example/robots.txt", "robots.txt", b"y" * 5000)
-    assert [i for i in range(100) if seen.of(f"http://{i}.example/")] == [0]
-    for url in ("http://[", "http://a:b/", "", None, "x"):
-        seen.add(url, "robots.txt", b"")
-        assert seen.of(url) == {}

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from bedplate.data.curate import CurateConfig
 from bedplate.data.curation.step import Step
+from bedplate.data.rights.takedown import late_step
 from bedplate.ledger.stage import resolve
 
 _STEPS = {
@@ -32,6 +33,8 @@ def make_steps(config: CurateConfig, carried: Mapping[str, str], taken_down: Seq
             # Rules are on columns: those that are there by then.
             more = (dict(carried) | columns_of(made),) if section == "filters" else ()
             made.append(resolve(maker)(wanted, *more))
+    if config.rights is not None and (late := late_step(config.rights)) is not None:
+        made.append(late)
     if taken_down:
         from bedplate.data.provenance.taken_down import TakenDown
 

@@ -118,11 +118,11 @@ def nothing_matches(corpus: Artefact, config: RemoveConfig) -> InputError:
 
 
 def _match(lists: list[Takedown], row: Mapping[str, Any]) -> str | None:
-    author = _author(row["metadata"])
+    authors = _authors(row["metadata"])
     for entries in lists:
         found = entries.matches(
             url=row["url"], domain=row["domain"], sha256=row["sha256"], id=row["id"],
-            owner=author,
+            owner=authors,
         )  # fmt: skip
         if found is None and row["record_sha256"]:
             found = entries.matches(sha256=row["record_sha256"])
@@ -131,13 +131,14 @@ def _match(lists: list[Takedown], row: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _author(metadata: str | None) -> str | None:
+def _authors(metadata: str | None) -> list[str]:
+    from bedplate.data.rights.entries import owners_of
+
     try:
         known = json.loads(metadata) if metadata else {}
     except ValueError:
-        return None
-    author = known.get("author") if isinstance(known, dict) else None
-    return author if isinstance(author, str) else None
+        return []
+    return owners_of(known) if isinstance(known, dict) else []
 
 
 def _removed(corpus: Artefact, found: Mapping[str, dict[int, str]], work: Work) -> list[dict[str, Any]]:

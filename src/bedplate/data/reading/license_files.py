@@ -47,11 +47,12 @@ class Licenses:
         self._known: dict[str, str | None] = {}
 
     def of(self, objects: Sequence[str]) -> str | None:
-        """The licence that `LicenseFiles.of` names: that of the first file with a plain name that is known here, or
-        all of the others (LICENSE-MIT, LICENSE-APACHE), of which nothing says that one will do."""
-        plain = [name for one in objects if one.startswith("=") and (name := self._name(one[1:]))]
+        """The licence that `LicenseFiles.of` names: that of the files with plain names, or where there are none all of
+        the others (LICENSE-MIT, LICENSE-APACHE), of which nothing says that one will do. None where a file with a plain
+        name isn't understood, whatever lies beside it."""
+        plain = [self._name(one[1:]) for one in objects if one.startswith("=")]
         if plain:
-            return plain[0]
+            return None if None in plain else plain[0]
         others = [name for one in objects if not one.startswith("=") and (name := self._name(one))]
         return canonical(" AND ".join(dict.fromkeys(others))) if others else None
 

@@ -8,6 +8,7 @@ import re
 from bedplate.data.documents import Document
 from bedplate.data.reading.files import SourceFile
 from bedplate.data.reading.front_matter import split_front_matter
+from bedplate.data.reading.guard import guarded
 from bedplate.data.reading.limits import Limits
 from bedplate.data.reading.text import load, text_document
 
@@ -21,9 +22,14 @@ def read_markdown(file: SourceFile, limits: Limits) -> Document:
         return data
     document = text_document(file.name, data)
     document.record_sha256 = hashlib.sha256(data).hexdigest()
-    if document.text is None:
-        return document
-    fields, document.text = split_front_matter(document.text)
+    if document.text is not None:
+        with guarded(document):
+            _fill(document, document.text)
+    return document
+
+
+def _fill(document: Document, text: str) -> None:
+    fields, document.text = split_front_matter(text)
     if fields:
         document.metadata["front_matter"] = fields
     document.title = _said(fields, "title") or first_heading(document.text)
@@ -31,7 +37,6 @@ def read_markdown(file: SourceFile, limits: Limits) -> Document:
     document.language = _said(fields, "lang", "language")
     document.license = _said(fields, "license", "licence")
     document.url = _said(fields, "url", "canonical_url", "permalink")
-    return document
 
 
 def first_heading(text: str) -> str | None:

@@ -10,7 +10,7 @@ from bedplate.data.reading.fields import describe, named_fields
 from bedplate.data.reading.files import SourceFile
 from bedplate.data.reading.guard import mended
 from bedplate.data.reading.limits import Limits
-from bedplate.data.reading.parquet_pages import plan
+from bedplate.data.reading.parquet_pages import chunks, plan
 from bedplate.data.reading.text import decode, too_large
 from bedplate.data.source import Source
 from bedplate.errors import InputError, UserError
@@ -51,9 +51,11 @@ def _batches(file: SourceFile, parquet: Any, columns: list[str], groups: range) 
     Raises PageError, OSError, pyarrow's errors."""
     import pyarrow.parquet as pq
 
+    with file.open() as stream:
+        told = chunks(stream)
     for group in groups:
         with file.open() as stream:
-            how = plan(stream, parquet, group, columns)
+            how = plan(stream, told[group], columns)
         if not how.dictionaries:
             yield from parquet.iter_batches(batch_size=how.rows, columns=columns, row_groups=[group])
             continue
@@ -175,13 +177,14 @@ def _sizes(column: Any) -> list[int]:
     import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
+    from numpy.typing import NDArray
 
     if pa.types.is_dictionary(column.type):
         values = column.dictionary
         wide = pa.types.is_large_string(values.type) or pa.types.is_large_binary(values.type)
         if len(values) and (wide or pa.types.is_string(values.type) or pa.types.is_binary(values.type)):
-            offsets = np.frombuffer(values.buffers()[1], np.int64 if wide else np.int32)
-            offsets = offsets[values.offset :].astype(np.int64)
+            offsets: NDArray[np.int64] = np.frombuffer(values.buffers()[1], "i8" if wide else "i4").astype(np.int64)
+            offsets = offsets[values.offset :]
             places = np.asarray(column.indices.fill_null(0), dtype=np.int64)
             if len(places) and (places.min() < 0 or places.max() >= len(values)):
                 raise pa.ArrowInvalid("a row names no entry of its column's dictionary")

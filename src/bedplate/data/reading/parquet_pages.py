@@ -6,12 +6,14 @@ rows; so how many rows can be held at a time is told from the pages before any i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 LARGEST_PAGE = 64 << 20
 """Bytes that a page may unpack to, and a dictionary to half of them."""
+LARGEST_FOOTER = 32 << 20
 _HELD = 64 << 20
 _BATCH = 256
 _LARGEST_DICTIONARY = 4 << 20
@@ -35,18 +37,44 @@ class Plan:
     dictionaries: tuple[str, ...]
 
 
-def plan(stream: BinaryIO, parquet: Any, number: int, columns: list[str]) -> Plan:
-    """For pyarrow's reader, one of its row groups, and the columns wanted. Raises PageError, OSError."""
+@dataclass(frozen=True)
+class Chunk:
+    """A column of a row group: its path, where its pages begin, and how many values they hold."""
+
+    path: str
+    start: int
+    values: int
+
+
+def chunks(stream: BinaryIO) -> list[list[Chunk]]:
+    """The columns of each row group, by the file's footer. pyarrow isn't asked: where the footer is damaged, its
+    answer may be to end the process. Raises PageError, OSError."""
+    end = stream.seek(0, os.SEEK_END)
+    stream.seek(max(0, end - 8))
+    size = int.from_bytes(stream.read(4), "little")
+    if size > min(LARGEST_FOOTER, end - 8):
+        raise PageError(f"a footer of {size:,} bytes")
+    stream.seek(end - 8 - size)
+    try:
+        footer, _ = _struct(stream.read(size), 0, 0)
+        return [[_chunk(column[3]) for column in group[1]] for group in footer.get(4, [])]
+    except (IndexError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise PageError("a damaged footer") from error
+
+
+def _chunk(facts: dict[int, Any]) -> Chunk:
+    path = b".".join(facts[3]).decode()
+    start, dictionary, values = int(facts[9]), int(facts.get(11) or 0), int(facts[5])
+    return Chunk(path, min(start, dictionary) if dictionary > 0 else start, values)
+
+
+def plan(stream: BinaryIO, group: Sequence[Chunk], columns: Sequence[str]) -> Plan:
+    """For a row group's columns, of which those named are wanted. Raises PageError, OSError."""
     rows, dictionaries = _BATCH, list[str]()
-    group, schema = parquet.metadata.row_group(number), parquet.schema
-    if group.num_columns != len(schema):
-        raise PageError("a row group that hasn't the columns of its table")
-    for leaf in range(group.num_columns):
-        # The column itself, asked for its path, ends the process where the footer is damaged.
-        path = schema.column(leaf).path
+    for column in group:
+        path = column.path
         if path.partition(".")[0] not in columns:
             continue
-        column = group.column(leaf)
         repeated = 0
         for kind, size, encoding in _pages(stream, column):
             if size > (LARGEST_PAGE // 2 if kind == _DICTIONARY_PAGE else LARGEST_PAGE):
@@ -61,12 +89,11 @@ def plan(stream: BinaryIO, parquet: Any, number: int, columns: list[str]) -> Pla
     return Plan(rows, tuple(dictionaries))
 
 
-def _pages(stream: BinaryIO, column: Any) -> Iterator[tuple[int, int, int]]:
+def _pages(stream: BinaryIO, column: Chunk) -> Iterator[tuple[int, int, int]]:
     """Kind, unpacked size and encoding of each page of a column chunk."""
-    start = column.data_page_offset
-    if column.dictionary_page_offset:
-        start = min(start, column.dictionary_page_offset)
-    at, left = start, column.num_values
+    at, left = column.start, column.values
+    if at < 0:
+        raise PageError("pages that begin before the file does")
     while left > 0:
         header, size = _header(stream, at)
         kind, unpacked, packed = header.get(1), header.get(2), header.get(3)
@@ -99,7 +126,7 @@ def _header(stream: BinaryIO, at: int) -> tuple[dict[int, Any], int]:
 
 
 def _struct(data: bytes, at: int, depth: int) -> tuple[dict[int, Any], int]:
-    """Thrift's compact protocol: {field: number or struct}, and where it ends. Raises IndexError where data ends."""
+    """Thrift's compact protocol: {field: number, bytes, list or struct}, and where it ends. Raises IndexError."""
     fields: dict[int, Any] = {}
     field = 0
     while (head := data[at]) != 0:
@@ -128,17 +155,19 @@ def _value(data: bytes, at: int, kind: int, depth: int) -> tuple[Any, int]:
             size, at = _varint(data, at)
             if at + size > len(data):
                 raise IndexError
-            return None, at + size
+            return data[at : at + size], at + size
         case 9 | 10:
             head, at = data[at], at + 1
             count = head >> 4
             if count == 15:
                 count, at = _varint(data, at)
+            values = []
             for _ in range(count):
-                at = at + 1 if head & 15 in (1, 2) else _value(data, at, head & 15, depth + 1)[1]
+                value, at = _value(data, at, 3 if head & 15 in (1, 2) else head & 15, depth + 1)
+                values.append(value)
                 if at > len(data):
                     raise IndexError
-            return None, at
+            return values, at
         case 12:
             return _struct(data, at, depth + 1)
     raise PageError("a page's header holds what no header holds")

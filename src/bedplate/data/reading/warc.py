@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from bedplate.data.documents import Document, Failure
 from bedplate.data.reading import http
-from bedplate.data.reading.crawled import LONGEST, CrawledDocument, SiteFilesSeen, site_file
+from bedplate.data.reading.crawled import LARGEST_RECORD, LONGEST, CrawledDocument, SiteFilesSeen, site_file
 from bedplate.data.reading.files import SourceFile
 from bedplate.data.reading.limits import Limits
 from bedplate.data.reading.payload import plain_text, take
@@ -55,6 +55,8 @@ def _documents(stream: BinaryIO, file: SourceFile, limits: Limits, longest: int)
                     seen.add(document.url, said, document.data)
                 elif document.alive:
                     document.site_files = seen.of(document.url)
+            if document.reason == "too_large" and (said := site_file(document.url)) is not None:
+                seen.refuse(document.url, said)
             yield document
 
 
@@ -100,7 +102,8 @@ def _fill(document: Document, record: Record, block: bytes, limits: Limits) -> N
         document.drop("read", "not_a_document", f"a response of {url.partition(':')[0][:20]}")
         return
     try:
-        data = block if response is None else http.decoded(response, limits.largest)
+        largest = limits.largest if site_file(url) is None else max(limits.largest, LARGEST_RECORD)
+        data = block if response is None else http.decoded(response, largest)
     except http.TooLargeError:
         document.drop("read", "too_large", f"more than {limits.largest:,} bytes when decoded")
         return

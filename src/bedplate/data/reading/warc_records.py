@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from bedplate.data.reading.crawled import LARGEST_RECORD, site_file
 from bedplate.data.reading.gzip_members import Place, Plain, segments
 
 _WARC = re.compile(rb"WARC/\d\.\d[ \t]*\r?\n")
@@ -132,7 +133,8 @@ class _Segment:
             return self._lost(
                 start, b"", "wrong_length", "another record begins within what its header says is its own"
             )
-        if length <= self._longest:
+        of_a_site = site_file(headers.get("warc-target-uri", "").strip("<>")) is not None
+        if length <= (max(self._longest, LARGEST_RECORD) if of_a_site else self._longest):
             block: bytes | None = reader.read(length)
             got = len(block or b"")
         else:
