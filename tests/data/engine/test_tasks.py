@@ -142,7 +142,7 @@ def squares(tmp_path, count=7):
     return [Task(n, {"n": n, "log": str(tmp_path / "log")}) for n in range(count)]
 
 
-@pytest.mark.parametrize("scheduler", [InProcess(), LocalProcesses(1), LocalProcesses(3)], ids=str)
+@pytest.mark.parametrize("scheduler", [InProcess(), LocalProcesses(1), LocalProcesses(3)], ids=["here", "one", "three"])
 def test_every_task_is_done_once_and_its_measures_come_in_order(work, tmp_path, scheduler):
     run = run_in(tmp_path / "run", scheduler)
     measures = perform("squares", "task_work:square", squares(tmp_path), run)
