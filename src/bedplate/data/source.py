@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import Field, model_validator
 
@@ -151,6 +152,21 @@ class Source(Config):
             raise ValueError("a source needs `license`: an SPDX identifier, or `unknown` if you don't know")
         if self.remote and (place in ("git", "fasta") or self.separator is not None):
             raise ValueError(f"{place} needs a local path, not {getattr(self, place)}: copy it here first")
+        return self
+
+    @model_validator(mode="after")
+    def _no_secrets(self) -> Source:
+        """A recipe's settings stand in the manifest of what it made, which is given away."""
+        if self.remote:
+            address = urlsplit(getattr(self, self.place))
+            names = {name.lower() for name, _ in parse_qsl(address.query)}
+            if address.password is not None or any(
+                re.search(r"signature|token|secret|password|^sig$", n) for n in names
+            ):
+                raise ValueError(
+                    f"the address of `{self.place}` holds a password or signature, which would be written into the "
+                    "manifest: give it by the environment or by fsspec's configuration"
+                )
         return self
 
     @model_validator(mode="after")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 from bedplate.data.documents import Document, Failure
 from bedplate.data.reading.files import SourceFile
+from bedplate.data.reading.finding import root
 from bedplate.data.reading.kinds import kind_of
 from bedplate.data.reading.limits import Limits
 from bedplate.data.reading.pieces import Piece
@@ -27,13 +29,29 @@ def read(source: Source, what: Piece | SourceFile, limits: Limits) -> Iterator[D
         return
     for file in piece.files:
         try:
-            yield from _read(source, piece, file, limits)
+            if _leads_out(source, file):
+                document = Document(file.name, None, bytes=file.bytes)
+                document.drop("read", "link_outside", "a link that leads out of the source's folder")
+                yield document
+            else:
+                yield from _read(source, piece, file, limits)
         except OSError as error:
             yield Failure(
                 *(file.name, file.place, "unreadable", f"can't be read: {error.strerror or error}"),
                 fix="Make it readable, leave it out, or set on_error=skip to go on without it.",
                 bytes=file.bytes,
             )
+
+
+def _leads_out(source: Source, file: SourceFile) -> bool:
+    """Whether a file of a folder is a link to what lies elsewhere: who made the folder may have meant other people's
+    files. A data set's folder may be the hub's cache, which is made of such links."""
+    if file.url is not None or file.version is not None or source.place in ("python_stdlib", "dataset", "corpus"):
+        return False
+    base = root(source)
+    if not base.is_dir():
+        return False
+    return not os.path.realpath(file.path).startswith(os.path.join(os.path.realpath(base), ""))
 
 
 def _read(source: Source, piece: Piece, file: SourceFile, limits: Limits) -> Iterator[Document | Failure]:
