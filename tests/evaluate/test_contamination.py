@@ -14,7 +14,7 @@ import pytest
 from bedplate.console import Console
 from bedplate.data.curation.evaluations import INDEX_FILE
 from bedplate.data.decontaminate import index as index_module
-from bedplate.errors import ArtefactError
+from bedplate.errors import ArtefactError, InputError
 from bedplate.evaluate.contamination import find_contamination, training_corpora
 from bedplate.evaluate.multiple_choice import accuracies, answer
 from bedplate.evaluate.scoring import load_for_evaluation
@@ -146,16 +146,18 @@ def test_marks_spare_looking_at_clean_documents_and_are_not_believed_otherwise(c
 
 
 def test_documents_of_an_earlier_corpus_are_looked_at_too(corpora, sources, goals, data, tmp_path):
-    """They were marked with another index, or none of these items."""
+    """They were marked by the same items; a corpus that was cleaned of others can't be gone on with."""
     (tmp_path / "items.txt").write_text(" ".join(f"other{number}" for number in range(13)))
     place = tmp_path / "new.jsonl"
     draw = random.Random(5)
     place.write_text("".join(json.dumps({"text": prose(draw, 100)}) + "\n" for _ in range(30)))
     more = {"jsonl": str(place), "license": "MIT", "name": "more"}
     other = {"files": [{"path": str(tmp_path / "items.txt")}], "action": "mark"}
-    first = verbs.curate({**sources, "decontaminate": other}, {}, tmp_path / "first", console=QUIET)
     ours = {"tasks": ["piqa"], "task_data": str(data), "action": "mark"}
+    first = verbs.curate({**sources, "decontaminate": ours}, {}, tmp_path / "first", console=QUIET)
     config = {"sources": [*sources["sources"], more], "validation": 0.3, "decontaminate": ours}
+    with pytest.raises(InputError, match="it was cleaned of other evaluations"):
+        verbs.curate(config | {"decontaminate": other}, {"earlier": first}, tmp_path / "second", console=QUIET)
     second = verbs.curate(config, {"earlier": first}, tmp_path / "second", console=QUIET)
     found = find_contamination([second], ["piqa"], data, QUIET)
     assert (
