@@ -46,16 +46,17 @@ def test_killed_at_random_moments_the_bytes_are_the_same(curate, mingled, tmp_pa
     assert curate(config, tmp_path / "whole").wait() == 0
     took = time.monotonic() - began
     draw = random.Random(documents)
-    done = 0
+    landed = 0
     for _ in range(kills):
         process = curate(config, tmp_path / "killed")
         # Later and later, so that the kills fall all over the run although each attempt begins where the last ended.
         time.sleep(draw.uniform(0.3, 0.3 + took))
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
+        landed += any(tmp_path.glob("killed.partial-*/work/*"))
         if (tmp_path / "killed" / "bedplate.json").is_file():
-            done += 1
             subprocess.run(["rm", "-r", str(tmp_path / "killed")], check=True)
+    assert landed  # in the middle of the work, and not before it or behind it
     assert curate(config, tmp_path / "killed").wait() == 0
     whole, killed = open_artefact(tmp_path / "whole"), open_artefact(tmp_path / "killed")
     killed.verify()
